@@ -1,6 +1,6 @@
 //! Predictions and losses of a network over a whole view, batch by batch. Nothing is trained here.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use std::path::PathBuf;
 
 use super::{
@@ -110,7 +110,7 @@ pub fn predict_while(
             .images
             .extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.input.shape, &settings.device);
-        let logits = model.forward_head(frozen.forward(batch.images));
+        let logits = head(model, frozen.forward(batch.images));
         let losses = settings.loss.per_sample(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
         // probabilities, waits once more.
@@ -145,6 +145,20 @@ pub fn predict_while(
         }
     }
     Ok(Some(found))
+}
+
+/// Computes the logits from features, with the same digits for an image alone as among others:
+/// products with a single row would be summed in another order.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, outputs]`.
+fn head(model: &Classifier, features: Tensor<4>) -> Tensor<2> {
+    if features.dims()[0] > 1 {
+        return model.forward_head(features);
+    }
+    model
+        .forward_head(features.repeat_dim(0, 2))
+        .narrow(0, 0, 1)
 }
 
 /// The settings of [`predict`].

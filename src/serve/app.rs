@@ -203,7 +203,7 @@ impl App {
             pixels: image.pixels,
             task,
             reply,
-            _permit: image.permit,
+            permit: image.permit,
         };
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => Fault::busy(),

@@ -26,7 +26,7 @@ pub(super) struct Job {
     /// Where the answer goes.
     pub(super) reply: oneshot::Sender<Result<Answer, String>>,
     /// Its share of the images under way.
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// What to do with an image.
@@ -138,5 +138,8 @@ fn answer(job: Job, found: anyhow::Result<Answer>) {
         log::error!("{error:#}");
         format!("{error:#}")
     });
-    let _ = job.reply.send(found);
+    let Job { reply, permit, .. } = job;
+    // Whoever has the answer may send the next image.
+    drop(permit);
+    let _ = reply.send(found);
 }
