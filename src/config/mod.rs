@@ -69,6 +69,19 @@ fn default_seed() -> u64 {
 }
 
 impl Config {
+    /// Returns the number of folds if each of them is to be trained.
+    pub fn all_folds(&self) -> Option<usize> {
+        self.train.folds.filter(|_| self.train.fold.is_none())
+    }
+
+    /// Returns the recipe of one of the folds, counted from 1.
+    #[must_use]
+    pub fn of_fold(&self, fold: usize) -> Self {
+        let mut config = self.clone();
+        config.train.fold = Some(fold);
+        config
+    }
+
     /// Returns the configuration as TOML with every default written out.
     pub fn to_toml(&self) -> String {
         let mut config = self.clone();

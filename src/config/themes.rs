@@ -9,6 +9,8 @@ pub(super) const THEMES: [(&str, &[&str]); 12] = [
             "data.train",
             "data.validation",
             "data.test",
+            "train.folds",
+            "train.fold",
             "data.group",
             "data.exclude",
         ],

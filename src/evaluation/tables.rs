@@ -72,6 +72,14 @@ impl Evaluation {
         if let Some(words) = Damaged::words(&self.damaged) {
             let _ = writeln!(text, "{words}");
         }
+        if let Some(folds) = &self.folds {
+            let _ = writeln!(
+                text,
+                "\n{}\n\n{}",
+                table_text(&folds.table()),
+                folds.words()
+            );
+        }
         if let Some(comparison) = &self.comparison {
             let _ = writeln!(text, "\nBeside {}: {}", comparison.with, comparison.words);
         }

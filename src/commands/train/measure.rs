@@ -1,6 +1,6 @@
 //! Measures the best epoch of a finished run.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     base::names,
@@ -9,7 +9,14 @@ use crate::{
         common::exit_status::ExitStatus,
         ui::{self, Terminal, say},
     },
-    data::{Listed, TrainingData, duplicates::leaks::known_to, listing::Part},
+    config::Config,
+    data::{
+        Listed, TrainingData,
+        batches::dataset::ImageSet,
+        duplicates::leaks::known_to,
+        listing::{Entry, Part},
+        table::Skipped,
+    },
     evaluation::{
         Evaluation,
         images::{EvalSet, RUNS_TEST, RUNS_VALIDATION},
@@ -48,7 +55,7 @@ pub(super) fn finish(
     ));
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
-    let best = best_checkpoint(session, epoch)?;
+    let best = best_checkpoint(folder, epoch)?;
     let (name, evaluation) = measure(session, data, &best, compute)?;
     if name == "test" {
         text.push_str(&evaluation.to_text());
@@ -56,7 +63,7 @@ pub(super) fn finish(
     let subject = Subject {
         evaluation: &evaluation,
         name,
-        checkpoint: &best,
+        checkpoints: std::slice::from_ref(&best),
         run: Some(folder),
         compute,
     };
@@ -75,9 +82,9 @@ pub(super) fn finish(
     Ok(ExitStatus::Done)
 }
 
-/// Loads the best epoch of a finished run.
-fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<Checkpoint> {
-    let path = session.folder().join("best");
+/// Loads the best epoch of the finished run in `folder`.
+pub(super) fn best_checkpoint(folder: &Path, epoch: usize) -> anyhow::Result<Checkpoint> {
+    let path = folder.join("best");
     let best = checkpoint::load(&path)?;
     checkpoint::check_run(best.meta.run.as_ref(), &path)?;
     if best.meta.epoch != epoch {
@@ -99,26 +106,49 @@ fn measure(
     checkpoint: &Checkpoint,
     compute: &Compute,
 ) -> anyhow::Result<(&'static str, Evaluation)> {
-    let folder = Some(session.folder());
-    let predictor = Predictor {
-        data: session.config.data.clone(),
-        batch_size: session.config.train.batch_size,
-        ..Predictor::new(checkpoint, compute, &Terminal)?
-    };
-    if data.test.is_empty() {
-        // `split.csv` says which of them are copies.
-        let listed = Listed {
-            set: Arc::clone(&session.datasets.validation),
-            facts: Vec::new(),
-            skipped: Vec::new(),
-        };
-        let (source, known) = (RUNS_VALIDATION.to_owned(), known_to(Part::Validation));
-        let evaluation = Evaluation::of(&predictor, listed, source, known, folder)?;
-        return Ok(("val", evaluation));
+    let predictor = Predictor::new(checkpoint, compute, &Terminal)?;
+    let predictor = reading(predictor, &session.config);
+    let folder = session.folder();
+    Ok(match test_set(data.test, data.skipped) {
+        Some(images) => ("test", Evaluation::run(&predictor, images, Some(folder))?),
+        None => (
+            "val",
+            validation(&predictor, &session.datasets.validation, folder)?,
+        ),
+    })
+}
+
+/// Returns the predictor with the recipe's way to read images, which has its cache, and its batch
+/// size.
+pub(super) fn reading<'a>(predictor: Predictor<'a>, config: &Config) -> Predictor<'a> {
+    Predictor {
+        data: config.data.clone(),
+        batch_size: config.train.batch_size,
+        ..predictor
     }
-    let skipped = data.skipped.into_iter();
-    let images = EvalSet {
-        entries: data.test,
+}
+
+/// Measures on the validation images of the run in `folder`.
+pub(super) fn validation(
+    predictor: &Predictor<'_>,
+    set: &Arc<ImageSet>,
+    folder: &Path,
+) -> anyhow::Result<Evaluation> {
+    // `split.csv` says which of them are copies.
+    let listed = Listed {
+        set: Arc::clone(set),
+        facts: Vec::new(),
+        skipped: Vec::new(),
+    };
+    let (source, known) = (RUNS_VALIDATION.to_owned(), known_to(Part::Validation));
+    Evaluation::of(predictor, listed, source, known, Some(folder))
+}
+
+/// Returns the test images of a run to measure on, `None` if there are none.
+pub(super) fn test_set(entries: Vec<Entry>, skipped: Vec<Skipped>) -> Option<EvalSet> {
+    let skipped = skipped.into_iter();
+    (!entries.is_empty()).then(|| EvalSet {
+        entries,
         skipped: skipped
             .filter(|file| file.split == Part::Test.name())
             .collect(),
@@ -126,6 +156,5 @@ fn measure(
         source: RUNS_TEST.to_owned(),
         known: known_to(Part::Test),
         digests: Vec::new(),
-    };
-    Ok(("test", Evaluation::run(&predictor, images, folder)?))
+    })
 }

@@ -1,0 +1,214 @@
+//! The figures of a cross-validation: over all images, each classified by the network of the fold
+//! that held it back, and fold by fold.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use super::{Evaluation, Judged};
+use crate::{
+    checkpoint::Meta,
+    data::batches::dataset::{Image, ImageSet},
+    metrics::Estimate,
+    report::Table,
+};
+
+/// What each fold of a cross-validation gave.
+#[derive(Clone, Debug, Serialize)]
+pub struct Folds {
+    /// The folds in order.
+    pub per_fold: Vec<FoldFigures>,
+    /// Mean of each metric over the folds, by name; NaN if it doesn't exist in one of them.
+    pub mean: BTreeMap<String, f64>,
+    /// Standard deviation of each metric over the folds, as of a sample, by name.
+    pub sd: BTreeMap<String, f64>,
+    /// Fold of each image, counted from 0.
+    #[serde(skip)]
+    pub(super) of_image: Vec<usize>,
+}
+
+/// Figures of one fold.
+#[derive(Clone, Debug, Serialize)]
+pub struct FoldFigures {
+    /// The fold, counted from 1.
+    pub fold: usize,
+    /// Number of images that it held back.
+    pub images: usize,
+    /// The epoch that was kept, which these images chose.
+    pub best_epoch: usize,
+    /// Every metric with its 95 % confidence interval, by name.
+    pub metrics: BTreeMap<String, Estimate>,
+}
+
+/// Origin of the images of a cross-validation, in words.
+const SOURCE: &str = "all images of the folds";
+
+/// Columns of the table of folds.
+const COLUMNS: [(&str, &str); 5] = [
+    ("accuracy", "Accuracy"),
+    ("balanced_accuracy", "Balanced"),
+    ("macro_f1", "F1, macro"),
+    ("roc_auc", "ROC AUC"),
+    ("log_loss", "Log loss"),
+];
+
+impl Evaluation {
+    /// Joins the evaluations of the folds of a cross-validation, each with the metadata of its
+    /// network and measured on the images that the fold held back, in the order in which the images
+    /// were listed.
+    ///
+    /// # Panics
+    /// Panics if there is no fold.
+    pub fn out_of_fold(folds: &[(&Meta, Self)]) -> Self {
+        let (meta, first) = folds.first().expect("a cross-validation has folds");
+        let mut rows: Vec<(usize, &Image, &Vec<f32>)> = folds
+            .iter()
+            .enumerate()
+            .flat_map(|(fold, (_, found))| {
+                let images = found.set.images.iter().zip(&found.probabilities);
+                images.map(move |(image, row)| (fold, image, row))
+            })
+            .collect();
+        // All folds share a store, whose slots are in that order.
+        rows.sort_by_key(|(_, image, _)| image.slot);
+        let total = rows.len() as f64;
+        let losses = folds
+            .iter()
+            .map(|(_, found)| found.loss * found.images as f64);
+        let judged = Judged {
+            set: Arc::new(ImageSet {
+                classes: Arc::clone(&first.set.classes),
+                images: rows.iter().map(|(_, image, _)| (*image).clone()).collect(),
+                store: Arc::clone(&first.set.store),
+            }),
+            probabilities: rows.iter().map(|(.., row)| (*row).clone()).collect(),
+            logits: Vec::new(),
+            loss: losses.sum::<f64>() / total,
+            averaged_over: Vec::new(),
+            copied: None,
+            skipped: folds
+                .iter()
+                .flat_map(|(_, found)| found.skipped.clone())
+                .collect(),
+            damaged: folds
+                .iter()
+                .flat_map(|(_, found)| found.damaged.clone())
+                .collect(),
+        };
+        // Each network may have decisions of its own, which say nothing of the others.
+        let meta = Meta {
+            threshold: None,
+            coverage: None,
+            ..(*meta).clone()
+        };
+        let of_image = rows.iter().map(|(fold, ..)| *fold).collect();
+        Self {
+            folds: Some(Folds::of(folds, of_image)),
+            ..judged.evaluated(&meta, SOURCE.to_owned())
+        }
+    }
+}
+
+impl Folds {
+    fn of(folds: &[(&Meta, Evaluation)], of_image: Vec<usize>) -> Self {
+        let figures = |(index, (meta, found)): (usize, &(&Meta, Evaluation))| FoldFigures {
+            fold: index + 1,
+            images: found.images,
+            best_epoch: meta.epoch,
+            metrics: found.metrics.clone(),
+        };
+        let per_fold: Vec<FoldFigures> = folds.iter().enumerate().map(figures).collect();
+        let names = per_fold.first().map(|fold| fold.metrics.keys());
+        let values = |name: &String| -> Vec<f64> {
+            per_fold
+                .iter()
+                .map(|fold| fold.metrics.get(name).map_or(f64::NAN, |found| found.value))
+                .collect()
+        };
+        let (mut mean, mut sd) = (BTreeMap::new(), BTreeMap::new());
+        for name in names.into_iter().flatten() {
+            let found = mean_and_sd(&values(name));
+            mean.insert(name.clone(), found.0);
+            sd.insert(name.clone(), found.1);
+        }
+        Self {
+            per_fold,
+            mean,
+            sd,
+            of_image,
+        }
+    }
+
+    /// Returns the folds as a table, with their mean and standard deviation.
+    pub(super) fn table(&self) -> Table {
+        let head = ["Fold", "Images", "Best epoch"]
+            .into_iter()
+            .chain(COLUMNS.map(|(_, title)| title))
+            .map(str::to_owned)
+            .collect();
+        let number = |value: Option<f64>| match value.filter(|value| !value.is_nan()) {
+            Some(value) => format!("{value:.4}"),
+            None => "-".to_owned(),
+        };
+        let row = |fold: &FoldFigures| {
+            let value = |name: &str| number(fold.metrics.get(name).map(|found| found.value));
+            [fold.fold, fold.images, fold.best_epoch]
+                .map(|count| count.to_string())
+                .into_iter()
+                .chain(COLUMNS.map(|(name, _)| value(name)))
+                .collect()
+        };
+        let last = |title: &str, values: &BTreeMap<String, f64>| {
+            [title.to_owned(), String::new(), String::new()]
+                .into_iter()
+                .chain(COLUMNS.map(|(name, _)| number(values.get(name).copied())))
+                .collect()
+        };
+        let rows = self.per_fold.iter().map(row).chain([
+            last("Mean", &self.mean),
+            last("Standard deviation", &self.sd),
+        ]);
+        Table {
+            head,
+            rows: rows.collect(),
+        }
+    }
+
+    /// Describes how much the folds differ, and what that means.
+    pub fn words(&self) -> String {
+        let value = |values: &BTreeMap<String, f64>| values.get("accuracy").copied();
+        format!(
+            "Accuracy of a fold: {:.4} on average, standard deviation {:.4}. That is the spread of \
+             single splits, not an interval: the networks share training images. Each fold's best \
+             epoch was chosen by the images that it held back, so the metrics are somewhat \
+             optimistic.",
+            value(&self.mean).unwrap_or(f64::NAN),
+            value(&self.sd).unwrap_or(f64::NAN)
+        )
+    }
+}
+
+/// Returns the mean and the standard deviation of a sample.
+fn mean_and_sd(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>();
+    (mean, (squares / (count - 1.0)).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NumPy's `mean` and `std(ddof=1)` of the same numbers.
+    #[test]
+    fn the_spread_is_that_of_a_sample() {
+        let (mean, sd) = mean_and_sd(&[0.9, 0.95, 0.875, 1.0, 0.925]);
+        assert!((mean - 0.93).abs() < 1e-12, "{mean}");
+        assert!((sd - 0.048_088_460_154_178_36).abs() < 1e-12, "{sd}");
+        assert!(mean_and_sd(&[0.9, f64::NAN]).0.is_nan());
+    }
+}
