@@ -5,6 +5,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,15 @@ impl Ensemble {
     pub fn of_folds(count: usize) -> Self {
         Self {
             members: (1..=count).map(|fold| format!("fold-{fold}")).collect(),
+        }
+    }
+
+    /// Returns the list of the repeats of a cross-validation, each of them an ensemble of its own.
+    pub fn of_repeats(count: usize) -> Self {
+        Self {
+            members: (1..=count)
+                .map(|repeat| format!("repeat-{repeat}"))
+                .collect(),
         }
     }
 
@@ -78,12 +88,29 @@ impl Ensemble {
         self.members.iter().map(|name| path.join(name)).collect()
     }
 
+    /// Returns the run folder of each network of the run in the folder `path`.
+    ///
+    /// # Errors
+    /// Returns an error if the list of a member that is an ensemble itself can't be read.
+    pub fn networks(&self, path: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+        let mut found = Vec::new();
+        for run in self.runs(path) {
+            match Self::open(&run)? {
+                Some(inner) => found.extend(inner.runs(&run)),
+                None => found.push(run),
+            }
+        }
+        Ok(found)
+    }
+
     /// Returns the error for a run of several networks where one is needed.
     pub(super) fn refuse(&self, path: &Path) -> CheckpointError {
-        CheckpointError::Several {
-            path: path.to_owned(),
-            count: self.members.len(),
-            one: path.join(&self.members[0]),
+        match self.networks(path) {
+            Ok(runs) => CheckpointError::Several {
+                path: path.to_owned(),
+                one: runs[0].clone(),
+            },
+            Err(error) => error,
         }
     }
 }
@@ -97,7 +124,7 @@ pub fn resolve_all(path: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     match Ensemble::open(path)? {
         None => Ok(vec![resolve(path, "best")?]),
         Some(ensemble) => {
-            let runs = ensemble.runs(path);
+            let runs = ensemble.networks(path)?;
             runs.iter().map(|run| resolve(run, "best")).collect()
         }
     }
@@ -105,15 +132,23 @@ pub fn resolve_all(path: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
 
 /// Loads the checkpoints at `paths`, for predictions by all of them together. Of several, threshold
 /// and prediction sets are left out: they were fitted to one network and say nothing of the mean.
+/// Frozen layers that they have in common are kept in memory once.
 ///
 /// # Errors
 /// Fails as [`load`] does, and if the checkpoints differ in their classes or in how images are
 /// read.
 pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Checkpoint>, CheckpointError> {
-    let mut found = paths
-        .iter()
-        .map(|path| load(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut found: Vec<Checkpoint> = Vec::new();
+    for path in paths {
+        let mut next = load(path)?;
+        let first = found.first().and_then(|first| first.backbone.as_ref());
+        if let (Some(first), Some(own)) = (first, &mut next.backbone)
+            && first.sha256 == own.sha256
+        {
+            *own = Arc::clone(first);
+        }
+        found.push(next);
+    }
     if let [first, others @ ..] = found.as_slice() {
         let is_other = |other: &Checkpoint| {
             other.meta.classes != first.meta.classes || other.meta.data() != first.meta.data()

@@ -16,15 +16,13 @@ pub enum CheckpointError {
     Missing(PathBuf),
     /// A run of several networks, where one is needed.
     #[error(
-        "found the networks of {count} folds, expected one; name that of a fold, such as {}: {}",
+        "found a run of several networks, expected one; name that of a fold, such as {}: {}",
         one.display(),
         path.display()
     )]
     Several {
         /// Path of the run.
         path: PathBuf,
-        /// Number of networks.
-        count: usize,
         /// Path of the first one.
         one: PathBuf,
     },

@@ -184,17 +184,31 @@ fn images(args: &Args, checkpoints: &[Checkpoint], path: &Path) -> anyhow::Resul
         return from_path(data, &checkpoints[0].meta.classes, &Terminal);
     }
     let run = run_of(path).ok_or_else(|| no_run(path))?;
-    match (checkpoints.len(), args.split) {
-        (1, Some(split)) => from_split(split, run, &Terminal),
-        (1, None) => held_out_or_back(run, &Terminal),
-        (_, Some(SplitName::Val)) => Err(UsageError(format!(
+    if checkpoints.len() == 1 {
+        return match args.split {
+            Some(split) => from_split(split, run, &Terminal),
+            None => held_out_or_back(run, &Terminal),
+        };
+    }
+    let held_back = || {
+        UsageError(format!(
             "the images that one network held back trained the others; what each says of its own \
              is in {}; name images with --data, or one fold: {}",
             names::of_path(&args.checkpoint.join("evaluation").join(OUT_OF_FOLD)),
             names::of_path(&args.checkpoint)
         ))
-        .into()),
-        (_, Some(SplitName::Test) | None) => from_split(SplitName::Test, run, &Terminal),
+    };
+    match args.split {
+        Some(SplitName::Val) => Err(held_back().into()),
+        Some(SplitName::Test) => from_split(SplitName::Test, run, &Terminal),
+        // Without test images, there is nothing that they could be measured on together.
+        None => from_split(SplitName::Test, run, &Terminal).map_err(|error| {
+            if error.is::<UsageError>() {
+                held_back().into()
+            } else {
+                error
+            }
+        }),
     }
 }
 

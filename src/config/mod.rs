@@ -74,6 +74,15 @@ impl Config {
         self.train.folds.filter(|_| self.train.fold.is_none())
     }
 
+    /// Returns the recipe of one of the repeats of a cross-validation, counted from 1.
+    #[must_use]
+    pub fn of_repeat(&self, repeat: usize) -> Self {
+        let mut config = self.clone();
+        config.train.repeats = None;
+        config.seed = config.seed.wrapping_add(repeat as u64 - 1);
+        config
+    }
+
     /// Returns the recipe of one of the folds, counted from 1.
     #[must_use]
     pub fn of_fold(&self, fold: usize) -> Self {

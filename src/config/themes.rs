@@ -11,6 +11,7 @@ pub(super) const THEMES: [(&str, &[&str]); 12] = [
             "data.test",
             "train.folds",
             "train.fold",
+            "train.repeats",
             "data.group",
             "data.exclude",
         ],

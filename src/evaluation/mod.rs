@@ -21,7 +21,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 pub use comparison::RunComparison;
-pub use folds::{FoldFigures, Folds};
+pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
 pub use measured::Measured;
 pub use unseen::Unseen;
 
@@ -102,6 +102,9 @@ pub struct Evaluation {
     /// back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<Folds>,
+    /// Figures of each repeat, if cross-validations with several seeds were averaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
     /// Comparison with another network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<RunComparison>,
@@ -318,6 +321,7 @@ impl Judged {
             loss_reasons: loss_reasons(meta, &self.averaged_over, of_truth),
             decisions: all.decisions(meta),
             folds: None,
+            repeats: None,
             comparison: None,
             copies: copied.iter().flatten().map(Option::is_some).collect(),
             copied: copied.unwrap_or_default(),

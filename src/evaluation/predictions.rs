@@ -14,9 +14,10 @@ use crate::{
 const FIRST: usize = 5;
 
 impl Evaluation {
-    /// Returns the content of `predictions.csv`: path, label, predicted class, and the probability
-    /// of each class under its name; after the predicted class the fold, if there are several. Above [`LISTED_CLASSES`], the five most probable classes take
-    /// the place of the probabilities, as in `predict --format csv --top-k 5`.
+    /// Returns the content of `predictions.csv`: path, label, predicted class, the fold if there
+    /// are several, and the probability of each class under its name. Above [`LISTED_CLASSES`],
+    /// the five most probable classes take the place of the probabilities, as in `predict --format
+    /// csv --top-k 5`.
     ///
     /// # Errors
     /// Never fails in practice: rows are written to memory.

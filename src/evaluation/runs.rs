@@ -183,7 +183,10 @@ impl Run {
         }
         run.read_history(&folder.join("history.csv"));
         match Ensemble::open(folder) {
-            Ok(Some(ensemble)) => run.read_members(&ensemble.runs(folder)),
+            Ok(Some(ensemble)) => match ensemble.networks(folder) {
+                Ok(members) => run.read_members(&members),
+                Err(error) => run.faults.push(error.to_string()),
+            },
             Ok(None) => {}
             Err(error) => run.faults.push(error.to_string()),
         }

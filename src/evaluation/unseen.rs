@@ -1,5 +1,5 @@
-//! Measures the images of an evaluation that the run didn't know, and finds those that duplicate one
-//! it knew.
+//! Measures the images of an evaluation that the run didn't know, and finds those that duplicate
+//! one it knew.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

@@ -216,7 +216,10 @@ fn killed_processes_end_with_the_bytes_of_one_that_was_not() {
         assert_eq!(history.lines().count(), 8, "a head and seven epochs");
     }
     let ran = place.run("train --resume killed --set train.folds=4");
-    ran.exits(2, "train.folds: found 4, expected 3");
+    ran.exits(2, "train.folds was 3 and is 4");
+    let ran = place.run("train --resume killed --set train.batch_size=4");
+    ran.exits(2, "train.batch_size was 5 and is 4");
+    place.done("train --resume killed");
     place.done("train --config small.toml --out alone --set train.folds=3 --set train.fold=2");
     assert!(
         place.result("alone") == place.result("whole/fold-2"),
@@ -257,7 +260,7 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
     assert_eq!(again["unseen"], measured["unseen"]);
     place.done("evaluate --checkpoint run --data test --compare run/fold-1");
     let one =
-        "found the networks of 3 folds, expected one; name that of a fold, such as run/fold-1";
+        "found a run of several networks, expected one; name that of a fold, such as run/fold-1";
     for line in [
         "export run --onnx x.onnx",
         "explain --checkpoint run test",
@@ -285,8 +288,8 @@ fn frozen_features_are_computed_once_for_all_folds() {
     let plain = "--set augment.rotation_range=0 --set augment.width_shift_range=0";
     for (out, settings, count) in [
         ("plain", plain, 1),
-        // Two variants of each image, and the images themselves for validation.
-        ("varied", "--set train.feature_cache=2", 3),
+        // Two variants of each image; the images themselves, for validation, are there already.
+        ("varied", "--set train.feature_cache=2", 2),
     ] {
         let ran = place.done(&format!("{frozen} --out {out} {settings}"));
         let computed = ran.err.matches("Frozen layers process 30 images").count();
@@ -308,4 +311,54 @@ fn frozen_features_are_computed_once_for_all_folds() {
         let run = |run: &str| place.result(&format!("{run}/fold-{fold}"));
         assert!(run("uncached") == run("plain"), "fold {fold}");
     }
+}
+
+#[test]
+fn repeats_tell_how_much_the_seed_matters() {
+    let place = Place::with_recipe("epochs = 2");
+    let ran = place.done("train --config small.toml --out run --folds 2 --repeats 2");
+    ran.prints("may be the seed alone");
+    let found = json(&place, "run/evaluation/out-of-fold/metrics.json");
+    let of_repeat = |repeat: usize| {
+        let file = format!("run/repeat-{repeat}/evaluation/out-of-fold/metrics.json");
+        json(&place, &file)["metrics"].clone()
+    };
+    let loss = |metrics: &Value| metrics["log_loss"]["value"].as_f64().expect("a number");
+    let repeats = [of_repeat(1), of_repeat(2)];
+    for (index, seed) in [42, 43].into_iter().enumerate() {
+        let figures = &found["repeats"]["per_repeat"][index];
+        assert_eq!(figures["seed"], seed);
+        assert_eq!(figures["metrics"], repeats[index]);
+    }
+    let mean = (loss(&repeats[0]) + loss(&repeats[1])) / 2.0;
+    let value = found["repeats"]["mean"]["log_loss"]
+        .as_f64()
+        .expect("a number");
+    assert!((value - mean).abs() < 1e-9, "{value}, {mean}");
+    // Each image is classified by one network of each seed.
+    let text = place.read("run/evaluation/out-of-fold/predictions.csv");
+    let row: Vec<&str> = text.lines().nth(1).expect("a row").split(',').collect();
+    let of = |run: &str| out_of_fold(&place, run)[row[0]].probabilities[0];
+    let mean = (of("run/repeat-1") + of("run/repeat-2")) / 2.0;
+    let value: f64 = row[3].parse().expect("a number");
+    assert!((value - mean).abs() < 1e-6, "{value}, {mean}");
+    assert!(
+        place
+            .read("run/report.html")
+            .contains("may be the seed alone")
+    );
+    let out = place
+        .done("predict --checkpoint run train/a --format jsonl")
+        .out;
+    assert_eq!(out.lines().count(), 17);
+    assert!(place.done("runs .").out.contains("8 of 8"));
+    let ran = place.done("train --resume run");
+    assert_eq!(
+        ran.err.matches("nothing to train").count(),
+        4,
+        "{}",
+        ran.err
+    );
+    let ran = place.run("train --resume run --set train.repeats=3");
+    ran.exits(2, "train.repeats was 2 and is 3");
 }

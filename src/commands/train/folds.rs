@@ -1,12 +1,12 @@
-//! Trains the networks of a cross-validation: a run for each fold in the folder of the run, one after
-//! the other; then measures each image by the network that held it back, and the test images by all
-//! of them.
+//! Trains the networks of a cross-validation: a run for each fold in the folder of the run, one
+//! after the other; then measures each image by the network that held it back, and the test images
+//! by all of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     Args, Ended, begin, config_of_run, fetch_weights,
-    measure::{best_checkpoint, reading, test_set, validation},
+    measure::{Results, best_checkpoint, reading, subject, validation, write},
     places::new_folder,
     tell_of_moves, train_session,
     words::{summary_table, warn},
@@ -18,200 +18,290 @@ use crate::{
         common::{contact_sheet, exit_status::ExitStatus, inputs},
         ui::{self, Terminal, say, signals::Signals},
     },
-    config::Config,
+    config::{self, Config},
     data::{TrainingData, duplicates::scan::Scan, table::to_csv},
-    evaluation::{
-        Evaluation,
-        page::{self, OUT_OF_FOLD, Subject},
-        place,
-        predictor::Predictor,
-    },
+    evaluation::{Evaluation, page::OUT_OF_FOLD, predictor::Predictor},
     nn::device::Compute,
-    train::Session,
+    train::{Session, refuse_changes},
 };
 
-/// Trains a recipe with `count` folds into the run folder `out` or a new one.
+/// Trains a recipe with folds into the run folder `out` or a new one.
 ///
 /// # Errors
 /// Returns an error if anything ends the run.
 pub(super) fn start(
     config: Config,
-    count: usize,
     (out, is_dry): (Option<&Path>, bool),
     signals: &Signals,
 ) -> anyhow::Result<ExitStatus> {
-    let folds = inputs::load_folds(&config, count)?;
-    let first = &folds[0];
-    if let Some(words) = &first.without_effect {
-        return Err(UsageError(words.clone()).into());
-    }
-    warn(first, &config);
-    fetch_weights(&config)?;
-    let compute = ui::open_device(config.device)?;
+    let prepared = Prepared::new(config)?;
     if is_dry {
-        let session = Session::start(config.of_fold(1), first, &compute.device)?;
-        session.remarks.iter().for_each(|remark| say(remark));
-        say(&summary_table(&session));
-        say("A dry run: nothing was trained or written.");
-        return Ok(ExitStatus::Done);
+        return prepared.dry_run();
     }
-    let folder = new_folder(&config.name, out)?;
-    let path = folder.path();
-    write_atomic(&path.join("config.toml"), config.to_toml().as_bytes())?;
-    if !first.skipped.is_empty() {
-        write_atomic(&path.join("skipped.csv"), &to_csv(&first.skipped))?;
-    }
-    if !first.damaged.is_empty() {
-        write_atomic(&path.join("damaged.csv"), &to_csv(&first.damaged))?;
-    }
-    let ensemble = Ensemble::of_folds(count);
-    // From here on, the run can be resumed.
-    ensemble.write(&folder)?;
-    if config.augment.is_active() {
-        let sample = contact_sheet::sample(&config.of_fold(1), first)?;
-        write_atomic(&path.join("augmentation.png"), &sample)?;
-    }
-    let run = Run {
-        config,
-        folder,
-        ensemble,
-        compute,
-    };
-    run.train(folds, signals)
+    let folder = new_folder(&prepared.config.name, out)?;
+    prepared.train_and_present(folder, signals)
 }
 
-/// Resumes the run in the folder `path`: finished folds stay as they are, the one that was stopped
-/// goes on, and the others follow.
+/// Resumes the run in the folder `path`, whose folds `ensemble` lists: finished folds stay as they
+/// are, the one that was stopped goes on, and the others follow.
 ///
 /// # Errors
 /// Returns an error if anything ends the run.
 pub(super) fn resume(
     args: &Args,
-    path: &Path,
-    ensemble: &Ensemble,
+    (path, ensemble): (&Path, &Ensemble),
     signals: &Signals,
 ) -> anyhow::Result<ExitStatus> {
     // First of all: whoever trains the run may be changing it.
     let folder = RunFolder::open(path)?;
-    let config = config_of_run(args, path)?;
-    let count = ensemble.members.len();
-    if config.all_folds() != Some(count) {
-        let found = config
-            .train
-            .folds
-            .map_or("none".to_owned(), |folds| folds.to_string());
-        return Err(UsageError(format!(
-            "train.folds: found {found}, expected {count} as the run has; a resume can't change it: \
-             {}",
-            names::of_path(path)
-        ))
-        .into());
-    }
-    let mut folds = inputs::load_folds(&config, count).inspect_err(tell_of_moves)?;
-    warn(&folds[0], &config);
-    let compute = ui::open_device(config.device)?;
-    let run = Run {
-        config,
-        folder,
-        ensemble: ensemble.clone(),
-        compute,
-    };
+    let config = resumed_recipe(args, (path, ensemble))?;
+    let prepared = Prepared::read(config).inspect_err(tell_of_moves)?;
     if args.dry_run {
+        return prepared.dry_resume(folder);
+    }
+    prepared.train_and_present(folder, signals)
+}
+
+/// Returns the recipe to resume the run of several networks in the folder `path` with.
+///
+/// # Errors
+/// Returns an error if it changes what a resume may not change, or doesn't belong to the list.
+pub(super) fn resumed_recipe(
+    args: &Args,
+    (path, ensemble): (&Path, &Ensemble),
+) -> anyhow::Result<Config> {
+    let recipe = path.join("config.toml");
+    let own = config::load(&recipe, &[])?;
+    let config = config_of_run(args, path)?;
+    refuse_changes(&own, &config)?;
+    let folds = config.all_folds().map(Ensemble::of_folds);
+    let repeats = config.train.repeats.map(Ensemble::of_repeats);
+    match repeats.or(folds) {
+        Some(expected) if expected == *ensemble => Ok(config),
+        _ => Err(UsageError(format!(
+            "train.folds or train.repeats was changed: found other runs in ensemble.json than it \
+             asks for; put it back as it was: {}",
+            names::of_path(&recipe)
+        ))
+        .into()),
+    }
+}
+
+/// Writes the recipe of a run into its folder.
+pub(super) fn write_recipe(config: &Config, folder: &RunFolder) -> std::io::Result<()> {
+    let path = folder.path().join("config.toml");
+    write_atomic(&path, config.to_toml().as_bytes())
+}
+
+/// A cross-validation whose images are read.
+pub(super) struct Prepared {
+    config: Config,
+    folds: Vec<TrainingData>,
+    compute: Compute,
+}
+
+/// How a cross-validation ended.
+pub(super) enum Came {
+    /// It is trained and measured.
+    Measured(Box<Measured>),
+    /// A signal stopped it, or a fold has no best epoch.
+    Ended(ExitStatus),
+}
+
+/// A cross-validation that is trained and measured.
+pub(super) struct Measured {
+    pub(super) run: Run,
+    /// The first fold, which has the same test images as the others.
+    pub(super) data: TrainingData,
+    /// The networks of the folds.
+    pub(super) checkpoints: Vec<Checkpoint>,
+    /// All images, each by the network that held it back.
+    pub(super) evaluation: Evaluation,
+}
+
+impl Prepared {
+    /// Reads the images of a new run.
+    ///
+    /// # Errors
+    /// Returns an error if they can't be trained on, or the device can't be used.
+    pub(super) fn new(config: Config) -> anyhow::Result<Self> {
+        let prepared = Self::read(config)?;
+        match &prepared.folds[0].without_effect {
+            Some(words) => Err(UsageError(words.clone()).into()),
+            None => Ok(prepared),
+        }
+    }
+
+    /// Returns the seed of the run.
+    pub(super) fn seed(&self) -> u64 {
+        self.config.seed
+    }
+
+    /// Does the same as [`Self::new`] for an existing run, where a pattern may match nothing any
+    /// more.
+    pub(super) fn read(config: Config) -> anyhow::Result<Self> {
+        let count = config.all_folds().expect("a recipe with folds");
+        let folds = inputs::load_folds(&config, count)?;
+        warn(&folds[0], &config);
+        fetch_weights(&config)?;
+        Ok(Self {
+            compute: ui::open_device(config.device)?,
+            config,
+            folds,
+        })
+    }
+
+    /// Shows what would be trained.
+    pub(super) fn dry_run(&self) -> anyhow::Result<ExitStatus> {
+        let config = self.config.of_fold(1);
+        let session = Session::start(config, &self.folds[0], &self.compute.device)?;
+        session.remarks.iter().for_each(|remark| say(remark));
+        say(&summary_table(&session));
+        say("A dry run: nothing was trained or written.");
+        Ok(ExitStatus::Done)
+    }
+
+    /// Checks whether the run in `folder` can be resumed.
+    fn dry_resume(self, folder: RunFolder) -> anyhow::Result<ExitStatus> {
+        let whole = folder.path().to_owned();
+        let (run, mut folds) = self.run(folder, whole);
         for (index, data) in folds.iter_mut().enumerate() {
             run.restore(index, data)?;
         }
         say("A dry run: the run can be resumed.");
-        return Ok(ExitStatus::Done);
+        Ok(ExitStatus::Done)
     }
-    let recipe = run.config.to_toml();
-    write_atomic(&path.join("config.toml"), recipe.as_bytes())?;
-    run.train(folds, signals)
+
+    fn run(self, folder: RunFolder, whole: PathBuf) -> (Run, Vec<TrainingData>) {
+        let run = Run {
+            whole,
+            ensemble: Ensemble::of_folds(self.folds.len()),
+            config: self.config,
+            folder,
+            compute: self.compute,
+        };
+        (run, self.folds)
+    }
+
+    fn train_and_present(self, folder: RunFolder, signals: &Signals) -> anyhow::Result<ExitStatus> {
+        let path = folder.path().to_owned();
+        say(&format!("Run folder: {}", names::of_path(&path)));
+        match self.train(folder, &path, signals)? {
+            Came::Measured(found) => found.present(),
+            Came::Ended(status) => Ok(status),
+        }
+    }
+
+    /// Trains what isn't trained yet, then measures it on the images that were held back. `whole`
+    /// is the folder to be named for a resume.
+    ///
+    /// # Errors
+    /// Returns an error if anything ends the run.
+    pub(super) fn train(
+        self,
+        folder: RunFolder,
+        whole: &Path,
+        signals: &Signals,
+    ) -> anyhow::Result<Came> {
+        let (run, mut folds) = self.run(folder, whole.to_owned());
+        run.begin(&folds[0])?;
+        let mut epochs = Vec::new();
+        for (index, data) in folds.iter_mut().enumerate() {
+            match run.train_fold(index, data, signals)? {
+                Ok(epoch) => epochs.push(epoch),
+                Err(status) => return Ok(Came::Ended(status)),
+            }
+        }
+        run.measure(folds, &epochs)
+    }
 }
 
-/// A run of several folds.
-struct Run {
+/// A run of several folds, which are counted from 0 here.
+pub(super) struct Run {
     config: Config,
     folder: RunFolder,
+    /// The folder to be named for a resume.
+    whole: PathBuf,
     ensemble: Ensemble,
-    compute: Compute,
-}
-
-/// The network of a trained fold.
-struct Fold {
-    checkpoint: Checkpoint,
-    evaluation: Evaluation,
+    pub(super) compute: Compute,
 }
 
 impl Run {
-    /// Trains what isn't trained yet, then measures. Folds are counted from 0.
-    fn train(&self, mut folds: Vec<TrainingData>, signals: &Signals) -> anyhow::Result<ExitStatus> {
-        let (count, path) = (folds.len(), self.folder.path());
-        say(&format!("Run folder: {}", names::of_path(path)));
-        let mut epochs = Vec::new();
-        for (index, data) in folds.iter_mut().enumerate() {
-            let fold = index + 1;
-            let mut session = self.open(index, data)?;
-            data.survey = Scan::default();
-            let (training, held) = (data.train.images.len(), data.validation.images.len());
-            let what = match session.finished() {
-                Some(end) => format!("nothing to train, {end}"),
-                None if session.state.step == 0 => {
-                    format!("{training} training and {held} validation images")
-                }
-                None => format!(
-                    "resuming after epoch {}, batch {}",
-                    session.state.epoch, session.state.batch
-                ),
-            };
-            if index == 0 && session.state.step == 0 {
-                session.remarks.iter().for_each(|remark| say(remark));
-                say(&summary_table(&session));
-            }
-            say(&format!("Fold {fold} of {count}: {what}"));
-            if session.finished().is_none() {
-                if let Ended::Stopped(status) = train_session(&mut session, path, signals)? {
-                    return Ok(status);
-                }
-            }
-            let Some((value, epoch)) = session.state.best.found else {
-                say(&format!(
-                    "warning: no epoch of fold {fold} had a usable metric, so there is no best one"
-                ));
-                return Ok(ExitStatus::Partly);
-            };
-            let monitor = &self.config.train.checkpoint.monitor;
-            say(&format!(
-                "Fold {fold} of {count}: best epoch {epoch}, {monitor} {value:.4}"
-            ));
-            epochs.push(epoch);
+    /// Writes the files that precede the first fold.
+    fn begin(&self, first: &TrainingData) -> anyhow::Result<()> {
+        let path = self.folder.path();
+        write_recipe(&self.config, &self.folder)?;
+        if Ensemble::open(path)?.is_some() {
+            return Ok(());
         }
-        self.measure(&folds, &epochs)
+        if !first.skipped.is_empty() {
+            write_atomic(&path.join("skipped.csv"), &to_csv(&first.skipped))?;
+        }
+        if !first.damaged.is_empty() {
+            write_atomic(&path.join("damaged.csv"), &to_csv(&first.damaged))?;
+        }
+        // From here on, the run can be resumed.
+        self.ensemble.write(&self.folder)?;
+        if self.config.augment.is_active() {
+            let sample = contact_sheet::sample(&self.config.of_fold(1), first)?;
+            write_atomic(&path.join("augmentation.png"), &sample)?;
+        }
+        Ok(())
+    }
+
+    /// Trains a fold, unless it is trained already. Returns its best epoch, or the exit status if a
+    /// signal stopped it or it has none.
+    fn train_fold(
+        &self,
+        index: usize,
+        data: &mut TrainingData,
+        signals: &Signals,
+    ) -> anyhow::Result<Result<usize, ExitStatus>> {
+        let name = format!("Fold {} of {}", index + 1, self.ensemble.members.len());
+        let mut session = self.open(index, data)?;
+        // What was seen of the images lies in the run folder now, and takes 4 KiB each.
+        data.survey = Scan::default();
+        let is_new = session.state.step == 0;
+        if is_new && index == 0 {
+            session.remarks.iter().for_each(|remark| say(remark));
+            say(&summary_table(&session));
+        }
+        let (training, held) = (data.train.images.len(), data.validation.images.len());
+        let (epoch, batch) = (session.state.epoch, session.state.batch);
+        say(&match session.finished() {
+            Some(end) => format!("{name}: nothing to train, {end}"),
+            None if is_new => format!("{name}: {training} training and {held} validation images"),
+            None => format!("{name}: resuming after epoch {epoch}, batch {batch}"),
+        });
+        if session.finished().is_none()
+            && let Ended::Stopped(status) = train_session(&mut session, &self.whole, signals)?
+        {
+            return Ok(Err(status));
+        }
+        let Some((value, epoch)) = session.state.best.found else {
+            say(&format!(
+                "warning: {name}: no epoch had a usable metric, so there is no best one"
+            ));
+            return Ok(Err(ExitStatus::Partly));
+        };
+        let monitor = &self.config.train.checkpoint.monitor;
+        say(&format!("{name}: best epoch {epoch}, {monitor} {value:.4}"));
+        Ok(Ok(epoch))
     }
 
     /// Returns the session of a fold, restored or new, which has begun in its folder.
     fn open(&self, index: usize, data: &mut TrainingData) -> anyhow::Result<Session> {
         let path = self.path(index);
-        let config = self.config.of_fold(index + 1);
-        let is_there = path.is_dir();
         // The lock comes first, as that of any run that is resumed.
-        let folder = if is_there {
-            Some(RunFolder::open(&path)?)
-        } else {
-            None
-        };
-        match self.restore(index, data)? {
-            Some(mut session) => {
-                let folder = folder.expect("what was restored has a folder");
-                session.begin(folder, data)?;
-                Ok(session)
-            }
-            None => {
-                drop(folder);
-                let mut session = Session::start(config, data, &self.compute.device)?;
-                begin(&mut session, data, RunFolder::create(&path)?)?;
-                Ok(session)
-            }
+        let folder = path.is_dir().then(|| RunFolder::open(&path)).transpose()?;
+        if let (Some(mut session), Some(folder)) = (self.restore(index, data)?, folder) {
+            session.begin(folder, data)?;
+            return Ok(session);
         }
+        let config = self.config.of_fold(index + 1);
+        let mut session = Session::start(config, data, &self.compute.device)?;
+        begin(&mut session, data, RunFolder::create(&path)?)?;
+        Ok(session)
     }
 
     /// Restores the session of a fold, or returns `None` if nothing of it was saved.
@@ -231,49 +321,36 @@ impl Run {
         Ok(Some(session))
     }
 
-    fn path(&self, index: usize) -> std::path::PathBuf {
+    /// Returns the run folder of a fold.
+    pub(super) fn path(&self, index: usize) -> PathBuf {
         self.folder.path().join(&self.ensemble.members[index])
     }
 
-    /// Measures each fold, all of them together, and the test images, and presents the results.
-    fn measure(&self, folds: &[TrainingData], epochs: &[usize]) -> anyhow::Result<ExitStatus> {
+    /// Measures each fold, and all images by the networks that held them back.
+    fn measure(self, mut folds: Vec<TrainingData>, epochs: &[usize]) -> anyhow::Result<Came> {
         let path = self.folder.path();
-        let measured = folds
+        let evaluations = folds
             .iter()
             .zip(epochs)
             .enumerate()
             .map(|(index, (data, epoch))| self.measure_fold(index, data, *epoch))
-            .collect::<anyhow::Result<Vec<Fold>>>()?;
-        let (checkpoints, evaluations): (Vec<_>, Vec<_>) = measured
-            .into_iter()
-            .map(|fold| (fold.checkpoint, fold.evaluation))
-            .unzip();
+            .collect::<anyhow::Result<Vec<Evaluation>>>()?;
+        let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(path)?)?;
         let metas = checkpoints.iter().map(|checkpoint| &checkpoint.meta);
-        let all = Evaluation::out_of_fold(&metas.zip(evaluations).collect::<Vec<_>>());
-        let subject = self.subject(&all, OUT_OF_FOLD, &checkpoints);
-        let results = write(&subject, path)?;
-        let mut text = all.to_text();
-        let mut last = format!("Out-of-fold {}\n", all.accuracy_words());
-        if let Some(test) = self.measure_test(&folds[0])? {
-            let subject = self.subject(&test, "test", &checkpoints);
-            page::write(&subject, &write(&subject, path)?, &Terminal)?;
-            text.push_str(&format!(
-                "\nThe test images, by the mean of {} networks:\n\n{}",
-                folds.len(),
-                test.to_text()
-            ));
-            last.push_str(&format!("Test {}\n", test.accuracy_words()));
-        }
-        text.push_str(&format!("Run folder: {}\n", names::of_path(path)));
-        ui::print(&text)?;
-        say(&format!(
-            "Out-of-fold predictions: {}",
-            names::of_path(&results.join("predictions.csv"))
-        ));
-        page::write(&subject, path, &Terminal)?;
-        // Last, where one looks.
-        ui::print(&last)?;
-        Ok(ExitStatus::Done)
+        let evaluation = Evaluation::out_of_fold(&metas.zip(evaluations).collect::<Vec<_>>());
+        let subject = subject(
+            path,
+            (&evaluation, OUT_OF_FOLD),
+            &checkpoints,
+            &self.compute,
+        );
+        write(&subject, path)?;
+        Ok(Came::Measured(Box::new(Measured {
+            data: folds.swap_remove(0),
+            checkpoints,
+            evaluation,
+            run: self,
+        })))
     }
 
     /// Measures the best epoch of a fold on the images that it held back.
@@ -282,58 +359,35 @@ impl Run {
         index: usize,
         data: &TrainingData,
         epoch: usize,
-    ) -> anyhow::Result<Fold> {
+    ) -> anyhow::Result<Evaluation> {
         let folder = self.path(index);
         let checkpoint = best_checkpoint(&folder, epoch)?;
         let predictor = Predictor::new(&checkpoint, &self.compute, &Terminal)?;
         let predictor = reading(predictor, &self.config);
         let evaluation = validation(&predictor, &data.validation, &folder)?;
-        drop(predictor);
         let of_fold = std::slice::from_ref(&checkpoint);
-        write(&self.subject(&evaluation, "val", of_fold), &folder)?;
-        Ok(Fold {
-            checkpoint,
-            evaluation,
-        })
-    }
-
-    /// Measures the test images by the mean of all networks; `None` if there are none.
-    fn measure_test(&self, data: &TrainingData) -> anyhow::Result<Option<Evaluation>> {
-        let Some(images) = test_set(data.test.clone(), data.skipped.clone()) else {
-            return Ok(None);
-        };
-        let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(self.folder.path())?)?;
-        let predictor = Predictor::of_all(&checkpoints, &self.compute, &Terminal)?;
-        let predictor = reading(predictor, &self.config);
-        // The images of the first fold are those of all.
-        let run = self.path(0);
-        Ok(Some(Evaluation::run(&predictor, images, Some(&run))?))
-    }
-
-    fn subject<'a>(
-        &'a self,
-        evaluation: &'a Evaluation,
-        name: &'a str,
-        checkpoints: &'a [Checkpoint],
-    ) -> Subject<'a> {
-        Subject {
-            evaluation,
-            name,
-            checkpoints,
-            run: Some(self.folder.path()),
-            compute: &self.compute,
-        }
+        let subject = subject(&folder, (&evaluation, "val"), of_fold, &self.compute);
+        write(&subject, &folder)?;
+        Ok(evaluation)
     }
 }
 
-/// Writes the files of an evaluation of the run in `folder` and returns their folder.
-fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<std::path::PathBuf> {
-    let evaluation = subject.evaluation;
-    let results = place::free(
-        &folder.join("evaluation"),
-        subject.name,
-        &evaluation.data.blake3,
-    )?;
-    evaluation.write(&results, &subject.lead())?;
-    Ok(results)
+impl Measured {
+    /// Measures the test images by all networks, and presents the results.
+    fn present(self) -> anyhow::Result<ExitStatus> {
+        let Self {
+            run,
+            data,
+            checkpoints,
+            evaluation,
+        } = self;
+        let results = Results {
+            config: &run.config,
+            path: run.folder.path(),
+            first: &run.path(0),
+            compute: &run.compute,
+            checkpoints: &checkpoints,
+        };
+        results.present(&evaluation, data)
+    }
 }

@@ -1,6 +1,9 @@
-//! Measures the best epoch of a finished run.
+//! Measures the best epoch of a finished run, or the networks of several folds.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     base::names,
@@ -20,7 +23,7 @@ use crate::{
     evaluation::{
         Evaluation,
         images::{EvalSet, RUNS_TEST, RUNS_VALIDATION},
-        page::{self, Subject},
+        page::{self, OUT_OF_FOLD, Subject},
         place,
         predictor::Predictor,
     },
@@ -60,16 +63,9 @@ pub(super) fn finish(
     if name == "test" {
         text.push_str(&evaluation.to_text());
     }
-    let subject = Subject {
-        evaluation: &evaluation,
-        name,
-        checkpoints: std::slice::from_ref(&best),
-        run: Some(folder),
-        compute,
-    };
-    let results = folder.join("evaluation");
-    let results = place::free(&results, name, &evaluation.data.blake3)?;
-    evaluation.write(&results, &subject.lead())?;
+    let best = std::slice::from_ref(&best);
+    let subject = subject(folder, (&evaluation, name), best, compute);
+    write(&subject, folder)?;
     text.push_str(&format!("Run folder: {}\n", names::of_path(folder)));
     ui::print(&text)?;
     page::write(&subject, folder, &Terminal)?;
@@ -157,4 +153,93 @@ pub(super) fn test_set(entries: Vec<Entry>, skipped: Vec<Skipped>) -> Option<Eva
         known: known_to(Part::Test),
         digests: Vec::new(),
     })
+}
+
+/// A run of several networks that is to be measured on its test images and presented.
+pub(super) struct Results<'a> {
+    pub(super) config: &'a Config,
+    /// Folder of the run.
+    pub(super) path: &'a Path,
+    /// Run folder of the first network, whose images are those of all.
+    pub(super) first: &'a Path,
+    pub(super) compute: &'a Compute,
+    pub(super) checkpoints: &'a [Checkpoint],
+}
+
+impl Results<'_> {
+    /// Measures the test images in `data`, if there are any, and presents them and the out-of-fold
+    /// figures.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read, the device fails, or a file can't be written.
+    pub(super) fn present(
+        &self,
+        all: &Evaluation,
+        data: TrainingData,
+    ) -> anyhow::Result<ExitStatus> {
+        let subject = self.subject(all, OUT_OF_FOLD);
+        let folder = write(&subject, self.path)?;
+        let mut text = all.to_text();
+        let mut last = format!("Out-of-fold {}\n", all.accuracy_words());
+        if let Some(images) = test_set(data.test, data.skipped) {
+            let predictor = Predictor::of_all(self.checkpoints, self.compute, &Terminal)?;
+            let predictor = reading(predictor, self.config);
+            let test = Evaluation::run(&predictor, images, Some(self.first))?;
+            let subject = self.subject(&test, "test");
+            page::write(&subject, &write(&subject, self.path)?, &Terminal)?;
+            text.push_str(&format!(
+                "\nThe test images, by the mean of {} networks:\n\n{}",
+                self.checkpoints.len(),
+                test.to_text()
+            ));
+            last.push_str(&format!("Test {}\n", test.accuracy_words()));
+        }
+        text.push_str(&format!("Run folder: {}\n", names::of_path(self.path)));
+        ui::print(&text)?;
+        say(&format!(
+            "Out-of-fold predictions: {}",
+            names::of_path(&folder.join("predictions.csv"))
+        ));
+        page::write(&subject, self.path, &Terminal)?;
+        // Last, where one looks.
+        ui::print(&last)?;
+        Ok(ExitStatus::Done)
+    }
+
+    fn subject<'a>(&'a self, evaluation: &'a Evaluation, name: &'a str) -> Subject<'a> {
+        subject(
+            self.path,
+            (evaluation, name),
+            self.checkpoints,
+            self.compute,
+        )
+    }
+}
+
+/// Returns what a report on the run in `folder` is about.
+pub(super) fn subject<'a>(
+    folder: &'a Path,
+    (evaluation, name): (&'a Evaluation, &'a str),
+    checkpoints: &'a [Checkpoint],
+    compute: &'a Compute,
+) -> Subject<'a> {
+    Subject {
+        evaluation,
+        name,
+        checkpoints,
+        run: Some(folder),
+        compute,
+    }
+}
+
+/// Writes the files of an evaluation of the run in `folder` and returns their folder.
+pub(super) fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<PathBuf> {
+    let evaluation = subject.evaluation;
+    let results = place::free(
+        &folder.join("evaluation"),
+        subject.name,
+        &evaluation.data.blake3,
+    )?;
+    evaluation.write(&results, &subject.lead())?;
+    Ok(results)
 }

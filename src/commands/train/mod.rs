@@ -4,6 +4,7 @@ mod folds;
 mod live;
 mod measure;
 mod places;
+mod repeats;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -74,6 +75,10 @@ pub struct Args {
     /// train.folds in the recipe does
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     folds: Option<usize>,
+    /// Repeat the cross-validation with N seeds in all, to tell how much of a difference is the
+    /// seed, as train.repeats in the recipe does
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    repeats: Option<usize>,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -90,8 +95,9 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     if let Some(device) = args.device {
         args.overrides.push(format!("device={device}"));
     }
-    if let Some(folds) = args.folds {
-        args.overrides.push(format!("train.folds={folds}"));
+    for (key, count) in [("folds", args.folds), ("repeats", args.repeats)] {
+        let change = count.map(|count| format!("train.{key}={count}"));
+        args.overrides.extend(change);
     }
     let signals = Signals::watch()?;
     match &args.resume {
@@ -127,8 +133,12 @@ fn start(
         &Estimate::of(&config, 2, 1),
         matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray),
     )?;
-    if let Some(count) = config.all_folds() {
-        return folds::start(config, count, (out, is_dry), signals);
+    match (config.all_folds(), config.train.repeats) {
+        (Some(_), Some(repeats)) => {
+            return repeats::start(config, repeats, (out, is_dry), signals);
+        }
+        (Some(_), None) => return folds::start(config, (out, is_dry), signals),
+        (None, _) => {}
     }
     let mut data = inputs::load(&config)?;
     warn(&data, &config);
@@ -240,7 +250,13 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         }
     };
     if let Some(ensemble) = Ensemble::open(&run)? {
-        return folds::resume(args, &run, &ensemble, signals);
+        let of_repeats = Ensemble::of_repeats(ensemble.members.len());
+        let resume = if ensemble == of_repeats {
+            repeats::resume
+        } else {
+            folds::resume
+        };
+        return resume(args, (&run, &ensemble), signals);
     }
     let (path, run) = checkpoint::resolve_resumable(&run)?;
     // First of all: whoever trains the run may be changing it.

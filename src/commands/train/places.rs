@@ -42,7 +42,7 @@ pub(super) fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
     };
     let saved = |path: &PathBuf| match Ensemble::open(path) {
         Ok(Some(ensemble)) => {
-            let runs = ensemble.runs(path);
+            let runs = ensemble.networks(path).unwrap_or_default();
             runs.iter().filter_map(|run| saved_alone(run)).max()
         }
         _ => saved_alone(path),

@@ -96,6 +96,17 @@ fn check_folds(train: &Train, rules: &mut Under<'_>) {
         (None, Some(_)) => rules.bad("fold", "has no effect without train.folds; set that too"),
         (None, None) => {}
     }
+    match (train.repeats, train.folds, train.fold) {
+        (Some(_), None, _) => {
+            rules.bad("repeats", "has no effect without train.folds; set that too");
+        }
+        (Some(_), _, Some(_)) => rules.bad(
+            "repeats",
+            "has no effect with train.fold, which trains one network; leave one of them out",
+        ),
+        (Some(repeats), ..) => rules.require(repeats >= 2, "repeats", repeats, "2 or more"),
+        (None, ..) => {}
+    }
 }
 
 fn check_optimizer(optimizer: &Optimizer, problems: &mut Problems) {
@@ -240,6 +251,12 @@ mod tests {
                 "unknown metric `val_auc`",
             ),
             ("train.folds=1", "`train.folds`"),
+            ("train.repeats=2", "`train.repeats`"),
+            ("train={ folds = 5, repeats = 1 }", "`train.repeats`"),
+            (
+                "train={ folds = 5, fold = 1, repeats = 2 }",
+                "`train.repeats`",
+            ),
             ("train.fold=1", "`train.fold`"),
             ("train={ folds = 5, fold = 6 }", "`train.fold`"),
             ("train={ folds = 5, max_time = '1h' }", "`train.max_time`"),

@@ -28,6 +28,11 @@ pub struct Train {
     /// Trains the network of this one of the `folds` alone, counted from 1, as an ordinary run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fold: Option<usize>,
+    /// Number of cross-validations, one after the other, with the seeds `seed`, `seed + 1` and so on
+    /// (other folds, initial weights and order), to tell how much of a difference between two
+    /// recipes may be the seed alone; only with `folds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<usize>,
     /// With frozen layers and augmentation: the number of augmented variants per image whose frozen
     /// features are cached; epochs cycle through them (epoch e uses those of epoch e mod N). With 0
     /// they are drawn and computed anew in each epoch.
@@ -95,6 +100,7 @@ impl Default for Train {
             phases: Vec::new(),
             folds: None,
             fold: None,
+            repeats: None,
             feature_cache: 0,
             batch_size: 32,
             workers: 1,

@@ -12,7 +12,7 @@ use super::{
 use crate::base::words::{listed, nearest};
 
 /// Keys by the names that other programs use, and ours.
-const ELSEWHERE: [(&str, &str); 38] = [
+const ELSEWHERE: [(&str, &str); 39] = [
     ("arch", "model.architecture"),
     ("backbone", "model.architecture"),
     ("network", "model.architecture"),
@@ -29,6 +29,7 @@ const ELSEWHERE: [(&str, &str); 38] = [
     ("max_epochs", "train.epochs"),
     ("n_epochs", "train.epochs"),
     ("nb_epochs", "train.epochs"),
+    ("n_repeats", "train.repeats"),
     ("n_splits", "train.folds"),
     ("num_epochs", "train.epochs"),
     ("image_shape", "data.image_size"),

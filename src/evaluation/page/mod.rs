@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 
 pub use subject::{OUT_OF_FOLD, Subject};
 
-use super::{Evaluation, Folds};
+use super::{Evaluation, Folds, Repeats};
 use crate::{
     base::{io::files::write_atomic, progress::Progress},
     data::{listing::Part, table::SplitRow},
@@ -50,7 +50,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
     let whose = match (subject.checkpoints.len(), &subject.evaluation.folds) {
         (1, _) => "",
         (_, Some(_)) => " Each map is of the network that classified the image.",
-        (_, None) => " The maps are those of the first network.",
+        (_, None) => " The maps are those of one network.",
     };
     let gallery = |title, shots| Gallery {
         title,
@@ -151,6 +151,15 @@ impl Subject<'_> {
                 title: "Folds",
                 words: Vec::new(),
                 table: found.folds.as_ref().map(Folds::table).unwrap_or_default(),
+            },
+            Section {
+                title: "Seeds",
+                words: Vec::new(),
+                table: found
+                    .repeats
+                    .as_ref()
+                    .map(Repeats::table)
+                    .unwrap_or_default(),
             },
             Section {
                 title: "Classes",

@@ -73,13 +73,22 @@ impl Subject<'_> {
 
     /// Describes which of several networks classified the images.
     fn network_words(&self) -> Vec<String> {
-        match (self.checkpoints.len(), &self.evaluation.folds) {
-            (1, _) => Vec::new(),
-            (_, Some(folds)) => vec![
+        let Evaluation { folds, repeats, .. } = self.evaluation;
+        match (folds, repeats, self.checkpoints.len()) {
+            (Some(folds), ..) => vec![
                 "Each was classified by the network of the fold that held it back.".to_owned(),
                 folds.words(),
             ],
-            (count, None) => vec![format!(
+            (_, Some(repeats), _) => vec![
+                format!(
+                    "Each was classified by the mean of the {} networks that held it back, one of \
+                     each seed.",
+                    repeats.per_repeat.len()
+                ),
+                repeats.words(),
+            ],
+            (.., 1) => Vec::new(),
+            (.., count) => vec![format!(
                 "Classified by the mean of the probabilities of {count} networks."
             )],
         }

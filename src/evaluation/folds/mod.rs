@@ -1,10 +1,13 @@
 //! The figures of a cross-validation: over all images, each classified by the network of the fold
 //! that held it back, and fold by fold.
 
+mod repeats;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
+pub use self::repeats::{RepeatFigures, Repeats};
 use super::{Evaluation, Judged};
 use crate::{
     checkpoint::Meta,
@@ -118,19 +121,8 @@ impl Folds {
             metrics: found.metrics.clone(),
         };
         let per_fold: Vec<FoldFigures> = folds.iter().enumerate().map(figures).collect();
-        let names = per_fold.first().map(|fold| fold.metrics.keys());
-        let values = |name: &String| -> Vec<f64> {
-            per_fold
-                .iter()
-                .map(|fold| fold.metrics.get(name).map_or(f64::NAN, |found| found.value))
-                .collect()
-        };
-        let (mut mean, mut sd) = (BTreeMap::new(), BTreeMap::new());
-        for name in names.into_iter().flatten() {
-            let found = mean_and_sd(&values(name));
-            mean.insert(name.clone(), found.0);
-            sd.insert(name.clone(), found.1);
-        }
+        let metrics: Vec<_> = per_fold.iter().map(|fold| &fold.metrics).collect();
+        let (mean, sd) = spread(&metrics);
         Self {
             per_fold,
             mean,
@@ -146,22 +138,17 @@ impl Folds {
             .chain(COLUMNS.map(|(_, title)| title))
             .map(str::to_owned)
             .collect();
-        let number = |value: Option<f64>| match value.filter(|value| !value.is_nan()) {
-            Some(value) => format!("{value:.4}"),
-            None => "-".to_owned(),
-        };
         let row = |fold: &FoldFigures| {
-            let value = |name: &str| number(fold.metrics.get(name).map(|found| found.value));
             [fold.fold, fold.images, fold.best_epoch]
                 .map(|count| count.to_string())
                 .into_iter()
-                .chain(COLUMNS.map(|(name, _)| value(name)))
+                .chain(cells(|name| Some(fold.metrics.get(name)?.value)))
                 .collect()
         };
         let last = |title: &str, values: &BTreeMap<String, f64>| {
             [title.to_owned(), String::new(), String::new()]
                 .into_iter()
-                .chain(COLUMNS.map(|(name, _)| number(values.get(name).copied())))
+                .chain(cells(|name| values.get(name).copied()))
                 .collect()
         };
         let rows = self.per_fold.iter().map(row).chain([
@@ -186,6 +173,32 @@ impl Folds {
             value(&self.sd).unwrap_or(f64::NAN)
         )
     }
+}
+
+/// Returns a cell for each of [`COLUMNS`] with the value of its metric.
+fn cells(value: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+    let cell = |(name, _): &(&str, &str)| match value(name).filter(|value| !value.is_nan()) {
+        Some(value) => format!("{value:.4}"),
+        None => "-".to_owned(),
+    };
+    COLUMNS.iter().map(cell).collect()
+}
+
+/// Returns the mean and the standard deviation of each metric over several evaluations.
+fn spread(
+    metrics: &[&BTreeMap<String, Estimate>],
+) -> (BTreeMap<String, f64>, BTreeMap<String, f64>) {
+    let value = |of: &&BTreeMap<String, Estimate>, name: &String| {
+        of.get(name).map_or(f64::NAN, |found| found.value)
+    };
+    let (mut mean, mut sd) = (BTreeMap::new(), BTreeMap::new());
+    for name in metrics.first().into_iter().flat_map(|first| first.keys()) {
+        let values: Vec<f64> = metrics.iter().map(|of| value(of, name)).collect();
+        let found = mean_and_sd(&values);
+        mean.insert(name.clone(), found.0);
+        sd.insert(name.clone(), found.1);
+    }
+    (mean, sd)
 }
 
 /// Returns the mean and the standard deviation of a sample.
