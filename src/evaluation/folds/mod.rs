@@ -215,6 +215,141 @@ fn mean_and_sd(values: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::{Color, Interpolation, Loss, Model, Resize},
+        data::{batches::normalize::Normalizer, set_of},
+        nn::networks::classifier::{Design, Output},
+    };
+
+    fn meta(classes: &[String]) -> Meta {
+        let normalize = Normalizer {
+            rescale: 1.0,
+            samplewise_center: false,
+            samplewise_std: false,
+            mean: vec![0.0],
+            std: vec![1.0],
+            blue_first: false,
+            whitening: None,
+        };
+        Meta {
+            format: Meta::format(),
+            emberlens: "0.0.0".to_owned(),
+            name: "x".to_owned(),
+            classes: classes.to_vec(),
+            image_size: [8, 9],
+            color: Color::Grayscale,
+            resize: Resize::Stretch,
+            interpolation: Interpolation::Bilinear,
+            repair: false,
+            normalize,
+            design: Design {
+                model: Model::default(),
+                input: [1, 8, 9],
+                num_classes: 2,
+                output: Output::Softmax,
+            },
+            loss: Loss::CrossEntropy,
+            focal_gamma: 2.0,
+            epoch: 3,
+            metrics: BTreeMap::new(),
+            temperature: 1.0,
+            threshold: None,
+            coverage: None,
+            frozen: None,
+            run: None,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Probability of the second class, and the fold, of twelve images whose classes alternate.
+    const ROWS: [(f32, usize); 12] = [
+        (0.171_875, 0),
+        (0.359_375, 0),
+        (0.296_875, 1),
+        (0.75, 1),
+        (0.593_75, 2),
+        (0.671_875, 2),
+        (0.234_375, 2),
+        (0.484_375, 0),
+        (0.515_625, 1),
+        (0.984_375, 2),
+        (0.406_25, 0),
+        (0.375, 1),
+    ];
+
+    /// Value over all images, mean and standard deviation over the folds, by scikit-learn 1.9.1 and
+    /// NumPy's `mean` and `std(ddof=1)`.
+    const EXPECTED: [(&str, [f64; 3]); 6] = [
+        (
+            "accuracy",
+            [0.583_333_333_333, 0.583_333_333_333, 0.144_337_567_297],
+        ),
+        (
+            "macro_f1",
+            [0.580_419_580_420, 0.522_222_222_222, 0.200_923_792_445],
+        ),
+        (
+            "mcc",
+            [0.169_030_850_946, 0.192_450_089_730, 0.333_333_333_333],
+        ),
+        (
+            "roc_auc",
+            [0.777_777_777_778, 0.833_333_333_333, 0.144_337_567_297],
+        ),
+        (
+            "log_loss",
+            [0.532_090_107_741, 0.532_090_107_741, 0.119_278_772_048],
+        ),
+        (
+            "brier",
+            [0.182_779_947_917, 0.182_779_947_917, 0.047_383_110_903],
+        ),
+    ];
+
+    #[test]
+    fn figures_over_all_folds_are_scikit_learns() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let images: Vec<Vec<u8>> = (0..12u8).map(|level| vec![level * 20; 72]).collect();
+        let set = set_of(folder.path(), &images, [8, 9, 1]);
+        let meta = meta(&set.classes);
+        let of_fold = |fold: usize| {
+            let rows = ROWS.iter().zip(&set.images);
+            let (rows, images): (Vec<_>, Vec<_>) = rows.filter(|((_, of), _)| *of == fold).unzip();
+            let judged = Judged {
+                set: Arc::new(ImageSet {
+                    classes: Arc::clone(&set.classes),
+                    images: images.into_iter().cloned().collect(),
+                    store: Arc::clone(&set.store),
+                }),
+                probabilities: rows
+                    .iter()
+                    .map(|(value, _)| vec![1.0 - value, *value])
+                    .collect(),
+                logits: Vec::new(),
+                loss: 1.0,
+                averaged_over: Vec::new(),
+                copied: None,
+                skipped: Vec::new(),
+                damaged: Vec::new(),
+            };
+            (&meta, judged.evaluated(&meta, String::new()))
+        };
+        let found = Evaluation::out_of_fold(&[of_fold(0), of_fold(1), of_fold(2)]);
+        let folds = found.folds.as_ref().expect("there are some");
+        assert_eq!(
+            folds.of_image,
+            ROWS.map(|(_, fold)| fold),
+            "in the order of the list"
+        );
+        for (name, [value, mean, sd]) in EXPECTED {
+            let got = [found.metrics[name].value, folds.mean[name], folds.sd[name]];
+            let is_near = |(got, expected): (&f64, f64)| (got - expected).abs() < 1e-9;
+            assert!(
+                got.iter().zip([value, mean, sd]).all(is_near),
+                "{name}: {got:?}"
+            );
+        }
+    }
 
     /// NumPy's `mean` and `std(ddof=1)` of the same numbers.
     #[test]
