@@ -22,14 +22,14 @@ pub struct Train {
     /// validation images that have a source of their own, are dealt into so many folds (stratified
     /// by class and seeded; images of one `group` and copies stay together). A network is trained
     /// for each fold, which is held back for validation, as a run of its own in the run folder; all
-    /// of them together classify new images. `data.validation` says nothing about a share then.
+    /// of them together classify new images. A share in `data.validation` isn't held back then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<usize>,
     /// Trains the network of this one of the `folds` alone, counted from 1, as an ordinary run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fold: Option<usize>,
-    /// Number of cross-validations, one after the other, with the seeds `seed`, `seed + 1` and so on
-    /// (other folds, initial weights and order), to tell how much of a difference between two
+    /// Number of cross-validations, one after the other, with the seeds `seed`, `seed + 1` and so
+    /// on (other folds, initial weights and order), to tell how much of a difference between two
     /// recipes may be the seed alone; only with `folds`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<usize>,
