@@ -227,6 +227,47 @@ fn killed_processes_end_with_the_bytes_of_one_that_was_not() {
     );
 }
 
+/// Images in another folder and another order, and a fold that hasn't started: it is the one that
+/// it would have been.
+#[test]
+fn images_that_were_moved_are_followed() {
+    let place = Place::with_recipe("epochs = 1");
+    place.done("train --config small.toml --out run --folds 3");
+    let before = out_of_fold(&place, "run");
+    std::fs::remove_dir_all(place.path("run/fold-3")).expect("removed");
+    let moved = |path: &str| {
+        let (folder, name) = path.rsplit_once('/').expect("a folder");
+        let number: usize = name[..3].parse().expect("a number");
+        let number = 999 - number;
+        format!("{}/{number:03}.png", folder.replace("train", "moved"))
+    };
+    for path in before.keys() {
+        let (from, to) = (place.path(path), place.path(&moved(path)));
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("created");
+        std::fs::rename(from, to).expect("moved");
+    }
+    let recipe = place.read("run/config.toml");
+    let ran = place.run("train --resume run --set data.train=moved --set data.image_size=[9,9]");
+    ran.exits(2, "data.image_size was");
+    assert_eq!(
+        recipe,
+        place.read("run/config.toml"),
+        "what is refused leaves no trace"
+    );
+    let ran = place.done("train --resume run --set data.train=moved");
+    ran.tells("30 of 30 images have moved");
+    let after = out_of_fold(&place, "run");
+    assert_eq!(after.len(), 30);
+    for (path, row) in before {
+        let now = &after[&moved(&path)];
+        assert_eq!(now.fold, row.fold, "{path}");
+        assert!(
+            row.fold == 3 || now.probabilities == row.probabilities,
+            "{path}"
+        );
+    }
+}
+
 #[test]
 fn the_networks_classify_together_and_are_named_where_one_is_needed() {
     let place = Place::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Args, Ended, begin, config_of_run, fetch_weights,
     measure::{Results, best_checkpoint, reading, subject, validation, write},
-    places::new_folder,
+    places::{RunRecipe, check_recipe, new_folder},
     tell_of_moves, train_session,
     words::{summary_table, warn},
 };
@@ -18,11 +18,11 @@ use crate::{
         common::{contact_sheet, exit_status::ExitStatus, inputs},
         ui::{self, Terminal, say, signals::Signals},
     },
-    config::{self, Config},
+    config::Config,
     data::{TrainingData, duplicates::scan::Scan, table::to_csv},
     evaluation::{Evaluation, page::OUT_OF_FOLD, predictor::Predictor},
     nn::device::Compute,
-    train::{Session, refuse_changes},
+    train::Session,
 };
 
 /// Trains a recipe with folds into the run folder `out` or a new one.
@@ -54,43 +54,13 @@ pub(super) fn resume(
 ) -> anyhow::Result<ExitStatus> {
     // First of all: whoever trains the run may be changing it.
     let folder = RunFolder::open(path)?;
-    let config = resumed_recipe(args, (path, ensemble))?;
+    let config = config_of_run(args, path)?;
+    check_recipe(&config, path, ensemble)?;
     let prepared = Prepared::read(config).inspect_err(tell_of_moves)?;
     if args.dry_run {
         return prepared.dry_resume(folder);
     }
     prepared.train_and_present(folder, signals)
-}
-
-/// Returns the recipe to resume the run of several networks in the folder `path` with.
-///
-/// # Errors
-/// Returns an error if it changes what a resume may not change, or doesn't belong to the list.
-pub(super) fn resumed_recipe(
-    args: &Args,
-    (path, ensemble): (&Path, &Ensemble),
-) -> anyhow::Result<Config> {
-    let recipe = path.join("config.toml");
-    let own = config::load(&recipe, &[])?;
-    let config = config_of_run(args, path)?;
-    refuse_changes(&own, &config)?;
-    let folds = config.all_folds().map(Ensemble::of_folds);
-    let repeats = config.train.repeats.map(Ensemble::of_repeats);
-    match repeats.or(folds) {
-        Some(expected) if expected == *ensemble => Ok(config),
-        _ => Err(UsageError(format!(
-            "train.folds or train.repeats was changed: found other runs in ensemble.json than it \
-             asks for; put it back as it was: {}",
-            names::of_path(&recipe)
-        ))
-        .into()),
-    }
-}
-
-/// Writes the recipe of a run into its folder.
-pub(super) fn write_recipe(config: &Config, folder: &RunFolder) -> std::io::Result<()> {
-    let path = folder.path().join("config.toml");
-    write_atomic(&path, config.to_toml().as_bytes())
 }
 
 /// A cross-validation whose images are read.
@@ -163,8 +133,7 @@ impl Prepared {
 
     /// Checks whether the run in `folder` can be resumed.
     fn dry_resume(self, folder: RunFolder) -> anyhow::Result<ExitStatus> {
-        let whole = folder.path().to_owned();
-        let (run, mut folds) = self.run(folder, whole);
+        let (run, mut folds) = self.run(folder, None);
         for (index, data) in folds.iter_mut().enumerate() {
             run.restore(index, data)?;
         }
@@ -172,11 +141,15 @@ impl Prepared {
         Ok(ExitStatus::Done)
     }
 
-    fn run(self, folder: RunFolder, whole: PathBuf) -> (Run, Vec<TrainingData>) {
+    fn run(self, folder: RunFolder, whole: Option<RunRecipe>) -> (Run, Vec<TrainingData>) {
+        let own = RunRecipe {
+            path: folder.path().to_owned(),
+            config: self.config,
+        };
         let run = Run {
+            own,
             whole,
             ensemble: Ensemble::of_folds(self.folds.len()),
-            config: self.config,
             folder,
             compute: self.compute,
         };
@@ -184,26 +157,25 @@ impl Prepared {
     }
 
     fn train_and_present(self, folder: RunFolder, signals: &Signals) -> anyhow::Result<ExitStatus> {
-        let path = folder.path().to_owned();
-        say(&format!("Run folder: {}", names::of_path(&path)));
-        match self.train(folder, &path, signals)? {
+        say(&format!("Run folder: {}", names::of_path(folder.path())));
+        match self.train(folder, None, signals)? {
             Came::Measured(found) => found.present(),
             Came::Ended(status) => Ok(status),
         }
     }
 
     /// Trains what isn't trained yet, then measures it on the images that were held back. `whole`
-    /// is the folder to be named for a resume.
+    /// is the run that it is a part of, if there is one.
     ///
     /// # Errors
     /// Returns an error if anything ends the run.
     pub(super) fn train(
         self,
         folder: RunFolder,
-        whole: &Path,
+        whole: Option<RunRecipe>,
         signals: &Signals,
     ) -> anyhow::Result<Came> {
-        let (run, mut folds) = self.run(folder, whole.to_owned());
+        let (run, mut folds) = self.run(folder, whole);
         run.begin(&folds[0])?;
         let mut epochs = Vec::new();
         for (index, data) in folds.iter_mut().enumerate() {
@@ -218,10 +190,10 @@ impl Prepared {
 
 /// A run of several folds, which are counted from 0 here.
 pub(super) struct Run {
-    config: Config,
+    own: RunRecipe,
     folder: RunFolder,
-    /// The folder to be named for a resume.
-    whole: PathBuf,
+    /// The run that it is a part of, if there is one.
+    whole: Option<RunRecipe>,
     ensemble: Ensemble,
     pub(super) compute: Compute,
 }
@@ -229,11 +201,11 @@ pub(super) struct Run {
 impl Run {
     /// Writes the files that precede the first fold.
     fn begin(&self, first: &TrainingData) -> anyhow::Result<()> {
-        let path = self.folder.path();
-        write_recipe(&self.config, &self.folder)?;
+        let path = self.own.path.as_path();
         if Ensemble::open(path)?.is_some() {
             return Ok(());
         }
+        self.own.write()?;
         if !first.skipped.is_empty() {
             write_atomic(&path.join("skipped.csv"), &to_csv(&first.skipped))?;
         }
@@ -242,8 +214,8 @@ impl Run {
         }
         // From here on, the run can be resumed.
         self.ensemble.write(&self.folder)?;
-        if self.config.augment.is_active() {
-            let sample = contact_sheet::sample(&self.config.of_fold(1), first)?;
+        if self.own.config.augment.is_active() {
+            let sample = contact_sheet::sample(&self.own.config.of_fold(1), first)?;
             write_atomic(&path.join("augmentation.png"), &sample)?;
         }
         Ok(())
@@ -259,6 +231,11 @@ impl Run {
     ) -> anyhow::Result<Result<usize, ExitStatus>> {
         let name = format!("Fold {} of {}", index + 1, self.ensemble.members.len());
         let mut session = self.open(index, data)?;
+        if index == 0 {
+            // A resume with other data or a recipe that doesn't fit has ended by now.
+            self.whole.iter().try_for_each(RunRecipe::write)?;
+            self.own.write()?;
+        }
         // What was seen of the images lies in the run folder now, and takes 4 KiB each.
         data.survey = Scan::default();
         let is_new = session.state.step == 0;
@@ -266,6 +243,7 @@ impl Run {
             session.remarks.iter().for_each(|remark| say(remark));
             say(&summary_table(&session));
         }
+        let whole = &self.whole.as_ref().unwrap_or(&self.own).path;
         let (training, held) = (data.train.images.len(), data.validation.images.len());
         let (epoch, batch) = (session.state.epoch, session.state.batch);
         say(&match session.finished() {
@@ -274,7 +252,7 @@ impl Run {
             None => format!("{name}: resuming after epoch {epoch}, batch {batch}"),
         });
         if session.finished().is_none()
-            && let Ended::Stopped(status) = train_session(&mut session, &self.whole, signals)?
+            && let Ended::Stopped(status) = train_session(&mut session, whole, signals)?
         {
             return Ok(Err(status));
         }
@@ -284,7 +262,7 @@ impl Run {
             ));
             return Ok(Err(ExitStatus::Partly));
         };
-        let monitor = &self.config.train.checkpoint.monitor;
+        let monitor = &self.own.config.train.checkpoint.monitor;
         say(&format!("{name}: best epoch {epoch}, {monitor} {value:.4}"));
         Ok(Ok(epoch))
     }
@@ -298,7 +276,7 @@ impl Run {
             session.begin(folder, data)?;
             return Ok(session);
         }
-        let config = self.config.of_fold(index + 1);
+        let config = self.own.config.of_fold(index + 1);
         let mut session = Session::start(config, data, &self.compute.device)?;
         begin(&mut session, data, RunFolder::create(&path)?)?;
         Ok(session)
@@ -314,7 +292,7 @@ impl Run {
         };
         let saved = checkpoint::load_resumable(&last)?;
         saved.checkpoint.fetch_backbone(&Terminal)?;
-        let config = self.config.of_fold(index + 1);
+        let config = self.own.config.of_fold(index + 1);
         let places = [path.as_path(), &last];
         let session = Session::resume(config, data, places, &self.compute.device, saved)?;
         session.remarks.iter().for_each(|remark| say(remark));
@@ -323,12 +301,12 @@ impl Run {
 
     /// Returns the run folder of a fold.
     pub(super) fn path(&self, index: usize) -> PathBuf {
-        self.folder.path().join(&self.ensemble.members[index])
+        self.own.path.as_path().join(&self.ensemble.members[index])
     }
 
     /// Measures each fold, and all images by the networks that held them back.
     fn measure(self, mut folds: Vec<TrainingData>, epochs: &[usize]) -> anyhow::Result<Came> {
-        let path = self.folder.path();
+        let path = self.own.path.as_path();
         let evaluations = folds
             .iter()
             .zip(epochs)
@@ -363,7 +341,7 @@ impl Run {
         let folder = self.path(index);
         let checkpoint = best_checkpoint(&folder, epoch)?;
         let predictor = Predictor::new(&checkpoint, &self.compute, &Terminal)?;
-        let predictor = reading(predictor, &self.config);
+        let predictor = reading(predictor, &self.own.config);
         let evaluation = validation(&predictor, &data.validation, &folder)?;
         let of_fold = std::slice::from_ref(&checkpoint);
         let subject = subject(&folder, (&evaluation, "val"), of_fold, &self.compute);
@@ -382,8 +360,8 @@ impl Measured {
             evaluation,
         } = self;
         let results = Results {
-            config: &run.config,
-            path: run.folder.path(),
+            config: &run.own.config,
+            path: &run.own.path,
             first: &run.path(0),
             compute: &run.compute,
             checkpoints: &checkpoints,

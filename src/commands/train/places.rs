@@ -1,12 +1,13 @@
-//! Where runs are: the folder of a new one, and the newest of a recipe.
+//! Where runs are, and their recipes: the folder of a new run, the newest of a recipe, and what a
+//! run of several networks is resumed with.
 
 use std::path::{Path, PathBuf};
 
 use crate::{
-    base::usage::UsageError,
+    base::{io::files::write_atomic, names, usage::UsageError},
     checkpoint::{CheckpointError, Ensemble, RunFolder},
-    config,
-    train::TrainError,
+    config::{self, Config},
+    train::{TrainError, refuse_changes},
 };
 
 /// Folder of runs without `--out`.
@@ -59,4 +60,44 @@ pub(super) fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
         ))
         .into()
     })
+}
+
+/// The folder of a run, and its recipe.
+#[derive(Clone)]
+pub(super) struct RunRecipe {
+    pub(super) path: PathBuf,
+    pub(super) config: Config,
+}
+
+impl RunRecipe {
+    /// Writes the recipe into the folder.
+    pub(super) fn write(&self) -> std::io::Result<()> {
+        let path = self.path.join("config.toml");
+        write_atomic(&path, self.config.to_toml().as_bytes())
+    }
+}
+
+/// Checks that the run of several networks in the folder `path`, which `ensemble` lists, can be
+/// resumed with a recipe.
+///
+/// # Errors
+/// Returns an error if it changes what a resume may not change, or doesn't belong to the list.
+pub(super) fn check_recipe(
+    config: &Config,
+    path: &Path,
+    ensemble: &Ensemble,
+) -> anyhow::Result<()> {
+    let recipe = path.join("config.toml");
+    refuse_changes(&config::load(&recipe, &[])?, config)?;
+    let folds = config.all_folds().map(Ensemble::of_folds);
+    let repeats = config.train.repeats.map(Ensemble::of_repeats);
+    match repeats.or(folds) {
+        Some(expected) if expected == *ensemble => Ok(()),
+        _ => Err(UsageError(format!(
+            "train.folds or train.repeats was changed: found other runs in ensemble.json than it \
+             asks for; put it back as it was: {}",
+            names::of_path(&recipe)
+        ))
+        .into()),
+    }
 }

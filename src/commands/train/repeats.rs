@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::{
-    Args,
-    folds::{Came, Measured, Prepared, resumed_recipe, write_recipe},
+    Args, config_of_run,
+    folds::{Came, Measured, Prepared},
     measure::Results,
-    places::new_folder,
+    places::{RunRecipe, check_recipe, new_folder},
     tell_of_moves,
 };
 use crate::{
@@ -37,9 +37,13 @@ pub(super) fn start(
         return first.dry_run();
     }
     let folder = new_folder(&config.name, out)?;
-    write_recipe(&config, &folder)?;
+    let whole = RunRecipe {
+        path: folder.path().to_owned(),
+        config,
+    };
+    whole.write()?;
     Ensemble::of_repeats(count).write(&folder)?;
-    train(&config, count, (&folder, first), signals)
+    train(&whole, count, first, signals)
 }
 
 /// Resumes the run in the folder `path`, whose repeats `ensemble` lists.
@@ -52,24 +56,28 @@ pub(super) fn resume(
     signals: &Signals,
 ) -> anyhow::Result<ExitStatus> {
     let folder = RunFolder::open(path)?;
-    let config = resumed_recipe(args, (path, ensemble))?;
+    let config = config_of_run(args, path)?;
+    check_recipe(&config, path, ensemble)?;
     let first = Prepared::read(config.of_repeat(1)).inspect_err(tell_of_moves)?;
     if args.dry_run {
         say("A dry run: the run can be resumed.");
         return Ok(ExitStatus::Done);
     }
-    write_recipe(&config, &folder)?;
-    train(&config, ensemble.members.len(), (&folder, first), signals)
+    let whole = RunRecipe {
+        path: folder.path().to_owned(),
+        config,
+    };
+    train(&whole, ensemble.members.len(), first, signals)
 }
 
 /// Trains what isn't trained yet, then measures all repeats together.
 fn train(
-    config: &Config,
+    whole: &RunRecipe,
     count: usize,
-    (folder, first): (&RunFolder, Prepared),
+    first: Prepared,
     signals: &Signals,
 ) -> anyhow::Result<ExitStatus> {
-    let path = folder.path();
+    let (path, config) = (whole.path.as_path(), &whole.config);
     say(&format!("Run folder: {}", names::of_path(path)));
     let mut first = Some(first);
     let (mut evaluations, mut of_first) = (Vec::new(), None);
@@ -84,7 +92,7 @@ fn train(
             Some(_) => RunFolder::open(place)?,
             None => RunFolder::create(place)?,
         };
-        match prepared.train(inner, path, signals)? {
+        match prepared.train(inner, Some(whole.clone()), signals)? {
             Came::Measured(measured) => {
                 let Measured {
                     run,
