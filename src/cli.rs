@@ -209,6 +209,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
                 CheckpointError::Occupied(_)
                     | CheckpointError::Held { .. }
                     | CheckpointError::Unstarted(_)
+                    | CheckpointError::Several { .. }
             )
         });
     in_run

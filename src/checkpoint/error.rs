@@ -14,6 +14,18 @@ pub enum CheckpointError {
         .0.display()
     )]
     Missing(PathBuf),
+    /// A run of several networks, where one is needed.
+    #[error(
+        "found a run of several networks, expected one; name that of a fold, such as {}: {}",
+        one.display(),
+        path.display()
+    )]
+    Several {
+        /// Path of the run.
+        path: PathBuf,
+        /// Path of the first one.
+        one: PathBuf,
+    },
     /// A checkpoint with a missing, incomplete or changed file.
     #[error(
         "the checkpoint is damaged: {reason}{}: {}",

@@ -6,6 +6,7 @@
 //! digest.
 
 mod check;
+mod ensemble;
 mod error;
 mod fault;
 mod meta;
@@ -21,6 +22,7 @@ use std::{
 };
 
 use check::check_size;
+pub use ensemble::{Ensemble, load_all, resolve_all};
 pub use error::CheckpointError;
 use fault::Fault;
 pub use meta::{Frozen, Meta, RunId};
@@ -322,8 +324,12 @@ fn read_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
 /// a run folder.
 ///
 /// # Errors
-/// Returns an error if there is neither, naming the other checkpoint of the run if there is one.
+/// Returns an error if there is neither, naming the other checkpoint of the run if there is one, or
+/// if `path` is a run of several networks.
 pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError> {
+    if let Some(ensemble) = Ensemble::open(path)? {
+        return Err(ensemble.refuse(path));
+    }
     let inner = path.join(preferred);
     recover_folder(&inner)?;
     if path.join(META).is_file() {

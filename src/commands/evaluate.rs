@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{
     base::{io::raw_file::RawFile, names, progress::EachOnce, usage::UsageError},
-    checkpoint,
+    checkpoint::{self, Checkpoint},
     config::DeviceName,
     evaluation::{
         Evaluation,
         images::{EvalSet, SplitName, from_path, from_split, held_out_or_back, no_run, run_of},
-        page::{self, Subject},
+        page::{self, OUT_OF_FOLD, Subject},
         place,
         predictor::{Predictor, Tta},
     },
@@ -26,7 +26,8 @@ use crate::{
 /// Arguments of `evaluate`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A run folder (its best epoch), or one checkpoint in it
+    /// A run folder (its best epoch; of several folds, the mean of their probabilities), or one
+    /// checkpoint in it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
     /// A folder with one folder per class, or a CSV
@@ -105,9 +106,19 @@ impl Moved {
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
-    let path = checkpoint::resolve(&args.checkpoint, "best")?;
-    let checkpoint = checkpoint::load(&path)?;
-    let run = run_of(&path);
+    let paths = checkpoint::resolve_all(&args.checkpoint)?;
+    if let (Some(_), [first, _, ..]) = (&args.logits, paths.as_slice()) {
+        let message = format!(
+            "--logits are those of one network, and this run has {}; name one, such as {}: {}",
+            paths.len(),
+            names::of_path(first),
+            names::of_path(&args.checkpoint)
+        );
+        return Err(UsageError(message).into());
+    }
+    let checkpoints = checkpoint::load_all(&paths)?;
+    // All folds have the same images, and those of the first are as well known as any.
+    let run = run_of(&paths[0]);
     if let Some(out) = &args.out {
         let folders: Vec<_> = folders::of_run(run)
             .into_iter()
@@ -116,18 +127,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         folders::refuse_inside(out, &folders, "--out")?;
     }
     if run.is_some() {
-        checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
+        for (checkpoint, path) in checkpoints.iter().zip(&paths) {
+            checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
+        }
     }
-    let images = images(args, &checkpoint.meta.classes, &path)?;
+    let images = images(args, &checkpoints, &paths[0])?;
     let tta = |path: &Path| args.tta.map(|rounds| Tta::of_run(rounds, path)).transpose();
     let other = match &args.compare {
         Some(other) => {
-            let path = checkpoint::resolve(other, "best")?;
-            Some((other, checkpoint::load(&path)?, tta(&path)?))
+            let paths = checkpoint::resolve_all(other)?;
+            Some((other, checkpoint::load_all(&paths)?, tta(&paths[0])?))
         }
         None => None,
     };
-    let tta = tta(&path)?;
+    let tta = tta(&paths[0])?;
     let compute = ui::open_device(args.device)?;
     let keep = if args.logits.is_some() {
         Detail::Logits
@@ -139,13 +152,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let predictor = Predictor {
         tta,
         keep,
-        ..Predictor::new(&checkpoint, &compute, &progress)?
+        ..Predictor::of_all(&checkpoints, &compute, &progress)?
     };
     let mut evaluation = Evaluation::run(&predictor, images.clone(), run)?;
     if let Some((path, other, tta)) = other {
         let predictor = Predictor {
             tta,
-            ..Predictor::new(&other, &compute, &progress)?
+            ..Predictor::of_all(&other, &compute, &progress)?
         };
         let theirs = Evaluation::run(&predictor, images.clone(), None)?;
         evaluation.compare(&theirs, [&args.checkpoint, path])?;
@@ -153,21 +166,49 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let subject = Subject {
         evaluation: &evaluation,
         name: &images.name,
-        checkpoint: &checkpoint,
-        run,
+        checkpoints: &checkpoints,
+        run: if checkpoints.len() == 1 {
+            run
+        } else {
+            Some(&args.checkpoint)
+        },
         compute: &compute,
     };
-    present(args, &subject, &path)?;
+    present(args, &subject, &paths[0])?;
     Ok(ExitStatus::Done)
 }
 
-/// Returns the images that the arguments name.
-fn images(args: &Args, classes: &[String], checkpoint: &Path) -> anyhow::Result<EvalSet> {
-    let run = || run_of(checkpoint).ok_or_else(|| no_run(checkpoint));
-    match (&args.data, args.split) {
-        (Some(data), _) => from_path(data, classes, &Terminal),
-        (None, Some(split)) => from_split(split, run()?, &Terminal),
-        (None, None) => held_out_or_back(run()?, &Terminal),
+/// Returns the images that the arguments name. `path` is that of the first checkpoint.
+fn images(args: &Args, checkpoints: &[Checkpoint], path: &Path) -> anyhow::Result<EvalSet> {
+    if let Some(data) = &args.data {
+        return from_path(data, &checkpoints[0].meta.classes, &Terminal);
+    }
+    let run = run_of(path).ok_or_else(|| no_run(path))?;
+    if checkpoints.len() == 1 {
+        return match args.split {
+            Some(split) => from_split(split, run, &Terminal),
+            None => held_out_or_back(run, &Terminal),
+        };
+    }
+    let held_back = || {
+        UsageError(format!(
+            "the images that one network held back trained the others; what each says of its own \
+             is in {}; name images with --data, or one fold: {}",
+            names::of_path(&args.checkpoint.join("evaluation").join(OUT_OF_FOLD)),
+            names::of_path(&args.checkpoint)
+        ))
+    };
+    match args.split {
+        Some(SplitName::Val) => Err(held_back().into()),
+        Some(SplitName::Test) => from_split(SplitName::Test, run, &Terminal),
+        // Without test images, there is nothing that they could be measured on together.
+        None => from_split(SplitName::Test, run, &Terminal).map_err(|error| {
+            if error.is::<UsageError>() {
+                held_back().into()
+            } else {
+                error
+            }
+        }),
     }
 }
 
@@ -178,7 +219,11 @@ fn present(args: &Args, subject: &Subject<'_>, path: &Path) -> anyhow::Result<()
     let out = match &args.out {
         Some(out) => place::chosen(out, digest)?,
         None => {
-            let folder = path.parent().unwrap_or(Path::new(".")).join("evaluation");
+            let run = match subject.checkpoints.len() {
+                1 => path.parent().unwrap_or(Path::new(".")),
+                _ => &args.checkpoint,
+            };
+            let folder = run.join("evaluation");
             place::free(&folder, &place::name(subject.name, path), digest)?
         }
     };

@@ -35,7 +35,8 @@ const CHUNK: usize = 512;
 /// Arguments of `predict`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A run folder (its best epoch), or one checkpoint in it
+    /// A run folder (its best epoch; of several folds, the mean of their probabilities), or one
+    /// checkpoint in it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
     /// Images, or folders with images at any depth
@@ -84,21 +85,29 @@ struct Prediction {
 /// # Errors
 /// Returns an error if the checkpoint can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let checkpoint = checkpoint::load(&checkpoint::resolve(&args.checkpoint, "best")?)?;
+    let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(&args.checkpoint)?)?;
+    let meta = &checkpoints[0].meta;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
-    if args.abstain && checkpoint.meta.coverage.is_none() {
-        let message = format!(
-            "--abstain needs fitted prediction sets; first: emberlens calibrate {} --coverage 0.9",
-            names::of_path(&args.checkpoint)
-        );
+    if args.abstain && meta.coverage.is_none() {
+        let run = names::of_path(&args.checkpoint);
+        let message = match checkpoints.len() {
+            1 => format!(
+                "--abstain needs fitted prediction sets; first: emberlens calibrate {run} \
+                 --coverage 0.9"
+            ),
+            count => format!(
+                "--abstain needs prediction sets, which are fitted to one network, and this run \
+                 has {count}; calibrate one of its folds and name it: {run}"
+            ),
+        };
         return Err(UsageError(message).into());
     }
-    let top_k = usize::from(args.top_k).min(checkpoint.meta.classes.len());
+    let top_k = usize::from(args.top_k).min(meta.classes.len());
     if args.format == Format::Csv {
-        ui::print(&csv_line(csv_head(top_k, &checkpoint.meta))?)?;
+        ui::print(&csv_line(csv_head(top_k, meta))?)?;
     }
-    let predictor = Predictor::new(&checkpoint, &compute, &Terminal)?;
+    let predictor = Predictor::of_all(&checkpoints, &compute, &Terminal)?;
     for chunk in paths.chunks(CHUNK) {
         let mut predictions = classify(chunk, &predictor, top_k, &mut num_failed)?;
         if args.abstain {
@@ -106,7 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
                 .iter_mut()
                 .for_each(|prediction| prediction.found.abstain());
         }
-        ui::print(&written(&predictions, args.format, &checkpoint.meta)?)?;
+        ui::print(&written(&predictions, args.format, meta)?)?;
     }
     if num_failed == 0 {
         return Ok(ExitStatus::Done);

@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         named(&data, &args.images)?
     };
     let epochs = args.epoch..args.epoch + u32::from(args.epochs);
-    let png = draw(&config, set, &images, epochs)?;
+    let png = draw(&config, &data, &images, epochs)?;
     write_atomic(&args.out, &png)?;
     if !config.augment.is_active() {
         say("The recipe augments nothing: each epoch shows the original.");

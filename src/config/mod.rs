@@ -69,6 +69,28 @@ fn default_seed() -> u64 {
 }
 
 impl Config {
+    /// Returns the number of folds if each of them is to be trained.
+    pub fn all_folds(&self) -> Option<usize> {
+        self.train.folds.filter(|_| self.train.fold.is_none())
+    }
+
+    /// Returns the recipe of one of the repeats of a cross-validation, counted from 1.
+    #[must_use]
+    pub fn of_repeat(&self, repeat: usize) -> Self {
+        let mut config = self.clone();
+        config.train.repeats = None;
+        config.seed = config.seed.wrapping_add(repeat as u64 - 1);
+        config
+    }
+
+    /// Returns the recipe of one of the folds, counted from 1.
+    #[must_use]
+    pub fn of_fold(&self, fold: usize) -> Self {
+        let mut config = self.clone();
+        config.train.fold = Some(fold);
+        config
+    }
+
     /// Returns the configuration as TOML with every default written out.
     pub fn to_toml(&self) -> String {
         let mut config = self.clone();

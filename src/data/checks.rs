@@ -195,12 +195,16 @@ impl Outcome<'_> {
                 skipped.len(),
                 first(&skipped)
             ),
-            Source::Path(path) => format!(": there is no image in the class folders of {path}"),
-            Source::Share(_) => self
-                .held
-                .iter()
-                .find(|held| held.part == Part::Validation)
-                .map_or_else(String::new, Held::why_none),
+            source => match (
+                self.held.iter().find(|held| held.part == Part::Validation),
+                source,
+            ) {
+                (Some(held), _) => held.why_none(),
+                (None, Source::Path(path)) => {
+                    format!(": there is no image in the class folders of {path}")
+                }
+                (None, Source::Share(_)) => String::new(),
+            },
         }
     }
 

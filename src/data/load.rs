@@ -11,7 +11,7 @@ use super::{
         scan::{Scan, ScannedImage},
     },
     error::DataError,
-    held::Held,
+    held::{Dealt, Held},
     listing::{Entry, Part},
     parts::Parts,
     pixels::image_stats::ImageStats,
@@ -85,93 +85,157 @@ pub fn load_for_training(
     start: &dyn Fn(usize),
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<TrainingData, DataError> {
-    let parts = Parts::of(data)?;
-    // What the listing shows is reported before minutes of decoding.
-    checks::listed(&parts, data)?;
-    if data.on_bad_image == OnBadImage::Error {
-        checks::opened(&parts.unopened)?;
-    }
-    start(parts.train.len() + parts.validation.len() + parts.test.len());
-    let classes = Arc::new(parts.classes.clone());
-    let loaded = read_entries(&parts.known(), &classes, data, done)?;
-    // Test images are decoded for the findings only; none of their pixels may reach training.
-    let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
-    let mut survey = parts.survey(&loaded, &tests);
-    let held = hold_back_shares(data, &parts, &loaded, &mut survey, seed);
-    // After the split, so that copies across training and validation count too.
-    let excluded = if data.on_leak == OnLeak::Exclude {
-        leaks::to_exclude(&survey)
-    } else {
-        Vec::new()
-    };
-    let leaks = leaks::find(&survey, &excluded);
-    leaks::check(&leaks, data.on_leak)?;
-    let set = |wanted| {
-        let is_in = |index: &usize| {
-            survey.seen[*index].part == wanted && excluded.binary_search(index).is_err()
-        };
-        loaded.set(&classes, (0..loaded.images.len()).filter(is_in))
-    };
-    let (train, validation) = (set(Part::Train), set(Part::Validation));
-    let test = test_entries(&parts, &tests, &survey.seen[..loaded.images.len()]);
-    let mut copies = vec![0; classes.len()];
-    for index in &excluded {
-        let (entry, image) = &loaded.images[*index];
-        copies[image.label] += usize::from(*entry < parts.train.len());
-    }
-    let (skipped, damaged) = (survey.unreadable.clone(), survey.damaged());
-    let outcome = Outcome {
-        data,
-        train: &train,
-        validation: &validation,
-        test: &test,
-        skipped: &skipped,
-        copies,
-        copies_of_validation: excluded
-            .iter()
-            .filter(|index| survey.seen[**index].part == Part::Validation)
-            .count(),
-        held: &held,
-    };
-    outcome.check()?;
-    survey.notes.extend(outcome.weightless());
-    let without_effect = parts.exclude.without_effect();
-    Ok(TrainingData {
-        classes,
-        train,
-        validation,
-        test,
-        leaks,
-        excluded,
-        skipped,
-        damaged,
-        survey,
-        without_effect,
-    })
-}
-
-/// Moves the shares of the training images that `data` asks for to the test and validation images.
-fn hold_back_shares(
-    data: &Data,
-    parts: &Parts,
-    loaded: &Loaded,
-    survey: &mut Scan,
-    seed: u64,
-) -> Vec<Held> {
-    let test = data.test.as_ref().and_then(Source::share);
+    let read = AllRead::of(data, start, done)?;
+    let mut survey = read.survey();
     let validation = data.validation.share();
-    // Test images first: the rest is split as if they had never been there.
-    [
-        (Part::Test, test),
+    let shares = [
+        (Part::Test, data.test.as_ref().and_then(Source::share)),
         (
             Part::Validation,
-            validation.filter(|_| parts.validation.is_empty()),
+            validation.filter(|_| read.parts.validation.is_empty()),
         ),
-    ]
-    .into_iter()
-    .filter_map(|(part, share)| Some((part, share?)))
-    .map(|(part, share)| Held::back(part, share, loaded, survey, seed))
-    .collect()
+    ];
+    // Test images first: the rest is split as if they had never been there.
+    let held: Vec<Held> = shares
+        .into_iter()
+        .filter_map(|(part, share)| Some((part, share?)))
+        .map(|(part, share)| Held::back(part, share, &read.loaded, &mut survey, seed))
+        .collect();
+    read.split(data, survey, &held)
+}
+
+/// Lists and reads the images of a cross-validation once and returns the data of each fold, in
+/// which it is the validation set. Training and validation images are dealt together, in the same
+/// way wherever they lie. `start` and `done` are those of [`load_for_training`].
+///
+/// # Errors
+/// Returns [`DataError`] if the data can't be listed, read, or trained on in each fold.
+pub fn load_folds(
+    data: &Data,
+    (count, seed): (usize, u64),
+    start: &dyn Fn(usize),
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<TrainingData>, DataError> {
+    let read = AllRead::of(data, start, done)?;
+    let mut survey = read.survey();
+    let pooled = survey.seen[..read.loaded.images.len()].iter_mut();
+    pooled.for_each(|seen| seen.part = Part::Train);
+    let test = data.test.as_ref().and_then(Source::share);
+    let test = test.map(|share| Held::back(Part::Test, share, &read.loaded, &mut survey, seed));
+    let dealt = Dealt::new(count, &read.loaded, &survey, seed);
+    let of_fold = |fold| {
+        let mut survey = survey.clone();
+        let validation = dealt.hold_back(fold, &mut survey);
+        let held: Vec<Held> = test.iter().cloned().chain([validation]).collect();
+        read.split(data, survey, &held)
+    };
+    (0..count).map(of_fold).collect()
+}
+
+/// The images of a recipe before they are split.
+struct AllRead {
+    parts: Parts,
+    classes: Arc<Vec<String>>,
+    /// Training and validation images.
+    loaded: Loaded,
+    /// Statistics of the test images.
+    tests: Loaded,
+}
+
+impl AllRead {
+    /// Lists and reads the images.
+    fn of(
+        data: &Data,
+        start: &dyn Fn(usize),
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<Self, DataError> {
+        let parts = Parts::of(data)?;
+        // What the listing shows is reported before minutes of decoding.
+        checks::listed(&parts, data)?;
+        if data.on_bad_image == OnBadImage::Error {
+            checks::opened(&parts.unopened)?;
+        }
+        start(parts.train.len() + parts.validation.len() + parts.test.len());
+        let classes = Arc::new(parts.classes.clone());
+        let loaded = read_entries(&parts.known(), &classes, data, done)?;
+        // Test images are decoded for the findings only; none of their pixels may reach training.
+        let tests = glance_at(&parts.test.iter().collect::<Vec<_>>(), &classes, data, done)?;
+        Ok(Self {
+            parts,
+            classes,
+            loaded,
+            tests,
+        })
+    }
+
+    /// Returns the scan of all images, with the parts as listed.
+    fn survey(&self) -> Scan {
+        self.parts.survey(&self.loaded, &self.tests)
+    }
+
+    /// Returns the sets by the parts in `survey`, some of which took the training images `held`.
+    fn split(
+        &self,
+        data: &Data,
+        mut survey: Scan,
+        held: &[Held],
+    ) -> Result<TrainingData, DataError> {
+        let Self {
+            parts,
+            classes,
+            loaded,
+            tests,
+        } = self;
+        // After the split, so that copies across training and validation count too.
+        let excluded = if data.on_leak == OnLeak::Exclude {
+            leaks::to_exclude(&survey)
+        } else {
+            Vec::new()
+        };
+        let leaks = leaks::find(&survey, &excluded);
+        leaks::check(&leaks, data.on_leak)?;
+        let set = |wanted| {
+            let is_in = |index: &usize| {
+                survey.seen[*index].part == wanted && excluded.binary_search(index).is_err()
+            };
+            loaded.set(classes, (0..loaded.images.len()).filter(is_in))
+        };
+        let (train, validation) = (set(Part::Train), set(Part::Validation));
+        let test = test_entries(parts, tests, &survey.seen[..loaded.images.len()]);
+        let mut copies = vec![0; classes.len()];
+        for index in &excluded {
+            let (entry, image) = &loaded.images[*index];
+            copies[image.label] += usize::from(*entry < parts.train.len());
+        }
+        let (skipped, damaged) = (survey.unreadable.clone(), survey.damaged());
+        let outcome = Outcome {
+            data,
+            train: &train,
+            validation: &validation,
+            test: &test,
+            skipped: &skipped,
+            copies,
+            copies_of_validation: excluded
+                .iter()
+                .filter(|index| survey.seen[**index].part == Part::Validation)
+                .count(),
+            held,
+        };
+        outcome.check()?;
+        survey.notes.extend(outcome.weightless());
+        Ok(TrainingData {
+            classes: Arc::clone(classes),
+            train,
+            validation,
+            test,
+            leaks,
+            excluded,
+            skipped,
+            damaged,
+            survey,
+            without_effect: parts.exclude.without_effect(),
+        })
+    }
 }
 
 /// Returns the test images that can be read: those that are listed, then those that were held out
@@ -437,6 +501,58 @@ mod tests {
             let error = load(&data).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    /// Returns the digests of what each of three folds holds back.
+    fn folds(data: &Data) -> Vec<BTreeSet<[u8; 32]>> {
+        let folds = load_folds(data, (3, 42), &|_| {}, &|_| {}).expect("loaded");
+        let digests = |set: &ImageSet| set.images.iter().map(|image| image.digest).collect();
+        for fold in &folds {
+            let (train, held): (BTreeSet<_>, BTreeSet<_>) =
+                (digests(&fold.train), digests(&fold.validation));
+            assert!(train.is_disjoint(&held));
+            assert_eq!(train.len() + held.len(), 18, "all but the test images");
+        }
+        folds.iter().map(|fold| digests(&fold.validation)).collect()
+    }
+
+    #[test]
+    fn folds_hold_back_each_image_once_wherever_it_lies() {
+        let place = folder(&[("a", 12), ("b", 9)]);
+        let before = folds(&data(place.path(), "test = 0.15"));
+        assert_eq!(before.iter().map(BTreeSet::len).collect::<Vec<_>>(), [6; 3]);
+        assert_eq!(before.iter().flatten().collect::<BTreeSet<_>>().len(), 18);
+        // The test images are held out by their place in the list; only the rest is moved.
+        let moved = tempfile::tempdir().expect("a temporary folder");
+        let rest = load_folds(
+            &data(place.path(), "test = 0.15"),
+            (3, 42),
+            &|_| {},
+            &|_| {},
+        );
+        let rest = rest.expect("loaded").swap_remove(0);
+        let images = rest.train.images.iter().chain(&rest.validation.images);
+        for (index, image) in images.enumerate() {
+            let class = moved.path().join(["a", "b"][image.label]);
+            std::fs::create_dir_all(&class).expect("created");
+            let name = format!("{:02}.png", 99 - index);
+            std::fs::copy(&image.path, class.join(name)).expect("copied");
+        }
+        assert_eq!(folds(&data(moved.path(), "")), before);
+    }
+
+    #[test]
+    fn more_folds_than_sets_of_images_are_refused() {
+        let place = folder(&[("a", 2), ("b", 2)]);
+        let error = load_folds(&data(place.path(), ""), (5, 1), &|_| {}, &|_| {})
+            .expect_err("too many")
+            .to_string();
+        assert_eq!(
+            error,
+            "found no validation images, expected one or more in each of 5 folds: the 4 images lie \
+             in 4 sets of groups and copies, which stay together; make train.folds smaller, or add \
+             images"
+        );
     }
 
     /// Checks that data is refused with these words, and that only they have an advice on shares.

@@ -19,5 +19,5 @@ pub use batches::Whitening;
 #[cfg(test)]
 pub(crate) use batches::set_of;
 pub use error::DataError;
-pub use load::{Listed, Scanned, TrainingData, load_for_training, load_listed, survey};
+pub use load::{Listed, Scanned, TrainingData, load_folds, load_for_training, load_listed, survey};
 pub use parts::{TestListing, Unknown, test_listing};

@@ -2,8 +2,9 @@
 //! page. Never writes into a checkpoint.
 
 pub mod classified;
-mod copies;
+mod comparison;
 pub mod decisions;
+mod folds;
 pub mod images;
 mod measured;
 pub mod page;
@@ -20,18 +21,20 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+pub use comparison::RunComparison;
+pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
 pub use measured::Measured;
 pub use unseen::Unseen;
 
 use self::{
-    copies::{CopyRow, copies_of_known},
     decisions::Decisions,
     images::EvalSet,
     predictor::{Predictor, loss_reasons},
-    subset::{SEED, Subset},
+    subset::Subset,
+    unseen::{CopyRow, copies_of_known},
 };
 use crate::{
-    base::{io::files::write_atomic, names, words},
+    base::{io::files::write_atomic, names},
     checkpoint::Meta,
     data::{
         Listed,
@@ -40,7 +43,7 @@ use crate::{
         listing::Part,
         table::{self, Damaged, Skipped},
     },
-    metrics::{Calibration, ClassReport, Comparison, Confusion, Estimate, ScoredPredictions},
+    metrics::{Calibration, ClassReport, Confusion, Estimate},
     record::LISTED_CLASSES,
     report::class_counts::absent_words,
 };
@@ -96,6 +99,13 @@ pub struct Evaluation {
     /// Metrics of the checkpoint's threshold and prediction sets.
     #[serde(flatten)]
     pub decisions: Decisions,
+    /// Figures of each fold, if each image was classified by the network of the fold that held it
+    /// back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<Folds>,
+    /// Figures of each repeat, if cross-validations with several seeds were averaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
     /// Comparison with another network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<RunComparison>,
@@ -134,19 +144,6 @@ pub struct Confused {
     pub predicted: String,
     /// Number of images.
     pub count: u64,
-}
-
-/// Comparison with another network on the same images. Differences are the other's metrics minus
-/// this one's.
-#[derive(Clone, Debug, Serialize)]
-pub struct RunComparison {
-    /// Path of the other network.
-    pub with: String,
-    /// Differences and their intervals.
-    #[serde(flatten)]
-    pub found: Comparison,
-    /// The comparison in words.
-    pub words: String,
 }
 
 impl Evaluation {
@@ -200,117 +197,25 @@ impl Evaluation {
             facts,
             skipped,
         } = listed;
-        let classes = Arc::clone(&set.classes);
-        if let Some(absent) = absent_words(&classes, &set.class_counts()) {
+        if let Some(absent) = absent_words(&set.classes, &set.class_counts()) {
             predictor
                 .progress
                 .say(&format!("warning: no image of {absent} to measure on"));
         }
         let found = predictor.predict(&set)?;
         let copied = copies_of_known(&set, &facts, known, run, predictor.progress)?;
-        let meta = decided(predictor);
-        let indices: Vec<_> = (0..set.images.len()).collect();
-        let unseen = copied
-            .as_deref()
-            .map(|copied| Unseen::of(&meta, &set, &found.probabilities, copied));
-        let all = Subset::of(&set, &found.probabilities, &indices);
-        let report = all.report(&classes);
-        let confusion = all.confusion(classes.len());
-        // The dense matrix grows with the square of the number of classes.
-        let dense = (classes.len() <= LISTED_CLASSES).then(|| confusion.dense());
-        let of_truth = all.labels.iter().zip(&all.probabilities);
-        let of_truth = of_truth.map(|(label, row)| row[*label]);
         let losses = found.losses.iter().map(|loss| f64::from(*loss));
-        let confused = |(truth, predicted, count): (usize, usize, u64)| Confused {
-            truth: classes[truth].clone(),
-            predicted: classes[predicted].clone(),
-            count,
-        };
-        Ok(Self {
-            data: Measured::of(&set, source),
-            images: set.images.len(),
-            accuracy: confusion.accuracy(),
-            macro_f1: confusion.macro_f1(),
+        let judged = Judged {
             loss: losses.sum::<f64>() / found.losses.len() as f64,
-            classes: classes.to_vec(),
-            confusion_matrix_normalized: dense.as_deref().map(normalized),
-            confusion_matrix: dense,
-            confusions: confusion.cells().map(confused).collect(),
-            metrics: report.metrics,
-            per_class: report.per_class,
-            calibration: report.calibration,
-            unseen,
-            skipped,
-            damaged,
-            loss_reasons: loss_reasons(predictor, of_truth),
-            decisions: all.decisions(&meta),
-            comparison: None,
-            copies: copied.iter().flatten().map(Option::is_some).collect(),
-            copied: copied.unwrap_or_default(),
-            groups: all.groups,
+            averaged_over: predictor.averaged_over(),
             probabilities: found.probabilities,
             logits: found.logits,
-            confusion,
+            copied,
+            skipped,
+            damaged,
             set,
-        })
-    }
-
-    /// Compares this network with another one measured on the same images. `paths` are the names of
-    /// the two.
-    ///
-    /// # Errors
-    /// Returns an error if the classes or the images differ.
-    pub fn compare(&mut self, other: &Self, paths: [&Path; 2]) -> anyhow::Result<()> {
-        let [own_name, other_name] = paths.map(names::of_path);
-        let theirs: BTreeMap<&String, usize> = other
-            .classes
-            .iter()
-            .enumerate()
-            .map(|(place, class)| (class, place))
-            .collect();
-        let places: Option<Vec<usize>> = self
-            .classes
-            .iter()
-            .map(|class| theirs.get(class).copied())
-            .collect();
-        let Some(places) = places.filter(|places| places.len() == other.classes.len()) else {
-            bail!(
-                "found the classes {} in {own_name} and {} in {other_name}, expected the same",
-                words::listed(&self.classes),
-                words::listed(&other.classes)
-            );
         };
-        let paths = |evaluation: &Self| {
-            evaluation
-                .set
-                .images
-                .iter()
-                .map(|image| image.path.clone())
-                .collect::<Vec<_>>()
-        };
-        if paths(self) != paths(other) {
-            bail!(
-                "the two runs could not read the same images, so they can't be compared; see the \
-                 warnings above"
-            );
-        }
-        // The other network may have the same classes in another order.
-        let labels = self.set.labels();
-        let theirs: Vec<Vec<f32>> = other
-            .probabilities
-            .iter()
-            .map(|row| places.iter().map(|place| row[*place]).collect())
-            .collect();
-        let judge = |rows: Vec<_>| ScoredPredictions::new(labels.clone(), rows, self.classes.len());
-        let [own, theirs] = [&self.probabilities, &theirs]
-            .map(|rows| judge(rows.iter().map(Vec::as_slice).collect()));
-        let found = Comparison::new(&own, &theirs, &self.groups, SEED);
-        self.comparison = Some(RunComparison {
-            words: found.words(&own_name, &other_name),
-            with: other_name,
-            found,
-        });
-        Ok(())
+        Ok(judged.evaluated(&decided(predictor), source))
     }
 
     /// Writes `predictions.csv` and `metrics.json`, with a summary in sentences, into `folder`, and
@@ -355,6 +260,78 @@ impl Evaluation {
     /// Never fails in practice: all values can be written as JSON.
     pub fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+/// What networks make of the images of a set.
+struct Judged {
+    set: Arc<ImageSet>,
+    probabilities: Vec<Vec<f32>>,
+    logits: Vec<Vec<f32>>,
+    loss: f64,
+    /// What the probabilities are averaged over.
+    averaged_over: Vec<&'static str>,
+    /// The image of the run that each one duplicates, if the run is known.
+    copied: Option<Vec<Option<KnownCopy>>>,
+    skipped: Vec<Skipped>,
+    damaged: Vec<Damaged>,
+}
+
+impl Judged {
+    /// Returns every figure. `meta` has the decisions to measure.
+    fn evaluated(self, meta: &Meta, source: String) -> Evaluation {
+        let Self {
+            set,
+            probabilities,
+            copied,
+            ..
+        } = self;
+        let classes = Arc::clone(&set.classes);
+        let indices: Vec<_> = (0..set.images.len()).collect();
+        let unseen = copied
+            .as_deref()
+            .map(|copied| Unseen::of(meta, &set, &probabilities, copied));
+        let all = Subset::of(&set, &probabilities, &indices);
+        let report = all.report(&classes);
+        let confusion = all.confusion(classes.len());
+        // The dense matrix grows with the square of the number of classes.
+        let dense = (classes.len() <= LISTED_CLASSES).then(|| confusion.dense());
+        let of_truth = all.labels.iter().zip(&all.probabilities);
+        let of_truth = of_truth.map(|(label, row)| row[*label]);
+        let confused = |(truth, predicted, count): (usize, usize, u64)| Confused {
+            truth: classes[truth].clone(),
+            predicted: classes[predicted].clone(),
+            count,
+        };
+        Evaluation {
+            data: Measured::of(&set, source),
+            images: set.images.len(),
+            accuracy: confusion.accuracy(),
+            macro_f1: confusion.macro_f1(),
+            loss: self.loss,
+            classes: classes.to_vec(),
+            confusion_matrix_normalized: dense.as_deref().map(normalized),
+            confusion_matrix: dense,
+            confusions: confusion.cells().map(confused).collect(),
+            metrics: report.metrics,
+            per_class: report.per_class,
+            calibration: report.calibration,
+            unseen,
+            skipped: self.skipped,
+            damaged: self.damaged,
+            loss_reasons: loss_reasons(meta, &self.averaged_over, of_truth),
+            decisions: all.decisions(meta),
+            folds: None,
+            repeats: None,
+            comparison: None,
+            copies: copied.iter().flatten().map(Option::is_some).collect(),
+            copied: copied.unwrap_or_default(),
+            groups: all.groups,
+            probabilities,
+            logits: self.logits,
+            confusion,
+            set,
+        }
     }
 }
 

@@ -14,9 +14,10 @@ use crate::{
 const FIRST: usize = 5;
 
 impl Evaluation {
-    /// Returns the content of `predictions.csv`: path, label, predicted class, and the probability
-    /// of each class under its name. Above [`LISTED_CLASSES`], the five most probable classes take
-    /// the place of the probabilities, as in `predict --format csv --top-k 5`.
+    /// Returns the content of `predictions.csv`: path, label, predicted class, the fold if there
+    /// are several, and the probability of each class under its name. Above [`LISTED_CLASSES`],
+    /// the five most probable classes take the place of the probabilities, as in `predict --format
+    /// csv --top-k 5`.
     ///
     /// # Errors
     /// Never fails in practice: rows are written to memory.
@@ -36,10 +37,16 @@ impl Evaluation {
                 )
                 .collect(),
         };
-        writer.write_record(head.chain(columns))?;
-        for (image, row) in self.set.images.iter().zip(&self.probabilities) {
+        let folds = self.folds.as_ref().map(|folds| &folds.of_image);
+        let fold_column = folds.map(|_| "fold".to_owned());
+        writer.write_record(head.chain(fold_column).chain(columns))?;
+        let rows = self.set.images.iter().zip(&self.probabilities);
+        for (index, (image, row)) in rows.enumerate() {
             let path = of_path(&image.path);
-            let start = [path, name(image.label), name(argmax(row))].into_iter();
+            let fold = folds.map(|folds| (folds[index] + 1).to_string());
+            let start = [path, name(image.label), name(argmax(row))]
+                .into_iter()
+                .chain(fold);
             let numbers: Vec<String> = match is_whole {
                 true => row.iter().map(ToString::to_string).collect(),
                 false => most(row, FIRST)

@@ -13,6 +13,7 @@ use crate::{
         listing::Entry,
         load_listed,
     },
+    metrics::argmax,
     nn::{
         device::Compute,
         infer::{Detail, NotANumber, Predictions, Settings, predict},
@@ -25,9 +26,9 @@ use crate::{
 /// Number of images per batch unless the caller sets another.
 const BATCH_SIZE: usize = 32;
 
-/// Network of a checkpoint on a device, with its preprocessing.
+/// Network of a checkpoint on a device, with its preprocessing; or the networks of several.
 pub struct Predictor<'a> {
-    /// The checkpoint.
+    /// The checkpoint; of several networks, the first.
     pub checkpoint: &'a Checkpoint,
     /// How images are read.
     pub data: Data,
@@ -45,6 +46,8 @@ pub struct Predictor<'a> {
     pub progress: &'a dyn Progress,
     /// The network with its weights, on the device of [`Self::compute`].
     pub model: Classifier,
+    /// The other networks, if there are several.
+    pub others: Vec<(&'a Checkpoint, Classifier)>,
 }
 
 impl<'a> Predictor<'a> {
@@ -69,6 +72,31 @@ impl<'a> Predictor<'a> {
             keep: Detail::Probabilities,
             progress,
             model: checkpoint.network(&compute.device)?,
+            others: Vec::new(),
+        })
+    }
+
+    /// Builds the networks of several checkpoints with the same classes and preprocessing, which
+    /// predict by the mean of their probabilities; of one, does what [`Self::new`] does.
+    ///
+    /// # Errors
+    /// Fails as [`Self::new`] does.
+    ///
+    /// # Panics
+    /// Panics if there is no checkpoint.
+    pub fn of_all(
+        checkpoints: &'a [Checkpoint],
+        compute: &'a Compute,
+        progress: &'a dyn Progress,
+    ) -> anyhow::Result<Self> {
+        let (first, others) = checkpoints.split_first().expect("a run has a network");
+        let other = |checkpoint: &'a Checkpoint| {
+            checkpoint.fetch_backbone(progress)?;
+            anyhow::Ok((checkpoint, checkpoint.network(&compute.device)?))
+        };
+        Ok(Self {
+            others: others.iter().map(other).collect::<Result<_, _>>()?,
+            ..Self::new(first, compute, progress)?
         })
     }
 
@@ -81,15 +109,56 @@ impl<'a> Predictor<'a> {
         read(entries, &self.checkpoint.meta, &self.data, self.progress)
     }
 
-    /// Predicts the images of a set, in its order. Probabilities are averaged over the images and
-    /// their augmentations by [`Self::tta`]; logits and losses are those of the images without
-    /// augmentation.
+    /// Predicts the images of a set, in its order. Probabilities are averaged over the networks,
+    /// the images and their augmentations by [`Self::tta`]; losses over the networks, for the
+    /// images without augmentation; logits are those of the first network for these.
     ///
     /// # Errors
     /// Returns an error if an output is not finite, an image can't be read again, or the device
     /// fails.
     pub fn predict(&self, set: &Arc<ImageSet>) -> anyhow::Result<Predictions> {
-        let meta = &self.checkpoint.meta;
+        let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
+        let task = self.progress.items("Classifying");
+        task.set_total(set.images.len() * (rounds + 1) * (self.others.len() + 1));
+        let done = |count| task.add(count);
+        let own = (self.checkpoint, &self.model, self.temperature);
+        let mut found = self.predict_by(own, set, &done)?;
+        if self.others.is_empty() {
+            return Ok(found);
+        }
+        for (checkpoint, model) in &self.others {
+            let other = (*checkpoint, model, checkpoint.meta.temperature);
+            let again = self.predict_by(other, set, &done)?;
+            add(&mut found.probabilities, &again.probabilities);
+            let losses = found.losses.iter_mut().zip(&again.losses);
+            losses.for_each(|(sum, loss)| *sum += loss);
+        }
+        let share = 1.0 / (self.others.len() + 1) as f32;
+        scale(&mut found.probabilities, share);
+        found.losses.iter_mut().for_each(|loss| *loss *= share);
+        found.predicted = found.probabilities.iter().map(|row| argmax(row)).collect();
+        Ok(found)
+    }
+
+    /// Names what probabilities are averaged over.
+    pub(super) fn averaged_over(&self) -> Vec<&'static str> {
+        [
+            (!self.others.is_empty(), "networks"),
+            (self.tta.is_some(), "augmentations"),
+        ]
+        .into_iter()
+        .filter_map(|(is_averaged, what)| is_averaged.then_some(what))
+        .collect()
+    }
+
+    /// Predicts the images of a set by one network, given with its checkpoint and temperature.
+    fn predict_by(
+        &self,
+        (checkpoint, model, temperature): (&Checkpoint, &Classifier, f64),
+        set: &Arc<ImageSet>,
+        done: &dyn Fn(usize),
+    ) -> anyhow::Result<Predictions> {
+        let meta = &checkpoint.meta;
         let settings = Settings {
             device: self.compute.device.clone(),
             input: NetworkInput {
@@ -99,7 +168,7 @@ impl<'a> Predictor<'a> {
             batch_size: self.batch_size,
             workers: 1,
             output: meta.design.output,
-            temperature: self.temperature,
+            temperature,
             loss: LossFn {
                 kind: meta.loss,
                 gamma: meta.focal_gamma,
@@ -107,15 +176,7 @@ impl<'a> Predictor<'a> {
             },
             keep: self.keep,
         };
-        let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
-        let task = self.progress.items("Classifying");
-        task.set_total(set.images.len() * (rounds + 1));
-        let mut found = predict(
-            &self.model,
-            View::plain(set, &meta.normalize),
-            &settings,
-            &|count| task.add(count),
-        )?;
+        let mut found = predict(model, View::plain(set, &meta.normalize), &settings, done)?;
         if let Some(bad) = found.first_bad {
             return Err(NotANumber(set.images[bad].path.clone()).into());
         }
@@ -125,29 +186,31 @@ impl<'a> Predictor<'a> {
         for round in 0..*rounds {
             let view = unlabeled_view(config, set, &meta.normalize, round);
             let again = predict(
-                &self.model,
+                model,
                 view,
                 &Settings {
                     keep: Detail::Probabilities,
                     ..settings.clone()
                 },
-                &|count| task.add(count),
+                done,
             )?;
-            for (sums, row) in found.probabilities.iter_mut().zip(&again.probabilities) {
-                sums.iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, value)| *sum += value);
-            }
+            add(&mut found.probabilities, &again.probabilities);
         }
         // The image without augmentation counts as one of the variants.
-        let share = 1.0 / (rounds + 1) as f32;
-        found
-            .probabilities
-            .iter_mut()
-            .flatten()
-            .for_each(|value| *value *= share);
+        scale(&mut found.probabilities, 1.0 / (rounds + 1) as f32);
         Ok(found)
     }
+}
+
+/// Adds rows of numbers to others.
+fn add(sums: &mut [Vec<f32>], rows: &[Vec<f32>]) {
+    let values = sums.iter_mut().flatten().zip(rows.iter().flatten());
+    values.for_each(|(sum, value)| *sum += value);
+}
+
+/// Multiplies rows of numbers.
+fn scale(rows: &mut [Vec<f32>], by: f32) {
+    rows.iter_mut().flatten().for_each(|value| *value *= by);
 }
 
 /// Reads listed images with the classes of `meta`; those that can't be read are in
@@ -206,10 +269,10 @@ impl Tta {
 /// Explains why the loss of a run and the log loss of its probabilities differ; empty if they
 /// don't. `of_truth` are the probabilities of each image's own class.
 pub(super) fn loss_reasons(
-    predictor: &Predictor<'_>,
+    meta: &Meta,
+    averaged_over: &[&str],
     of_truth: impl Iterator<Item = f32>,
 ) -> Vec<String> {
-    let meta = &predictor.checkpoint.meta;
     // scikit-learn's `log_loss` clips 64-bit probabilities at their machine epsilon.
     let clipped = of_truth
         .filter(|probability| f64::from(*probability) < f64::EPSILON)
@@ -227,8 +290,11 @@ pub(super) fn loss_reasons(
             ),
         ),
         (
-            predictor.tta.is_some(),
-            "log loss is of probabilities averaged over augmentations".to_owned(),
+            !averaged_over.is_empty(),
+            format!(
+                "log loss is of probabilities averaged over {}",
+                averaged_over.join(" and ")
+            ),
         ),
         (
             clipped > 0,

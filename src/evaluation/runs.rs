@@ -10,13 +10,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
+use super::page::OUT_OF_FOLD;
 use crate::{
     base::{
         names,
         usage::UsageError,
         words::{listed, nearest},
     },
-    checkpoint::read_meta,
+    checkpoint::{Ensemble, read_meta},
     config,
     record::read_history,
     report::Table,
@@ -51,7 +52,8 @@ pub struct Run {
     pub history: BTreeMap<String, f64>,
     /// Mean duration of an epoch.
     pub seconds_per_epoch: Option<f64>,
-    /// Which of its images were measured at the end: `test` or `val`.
+    /// Which of its images were measured at the end: `test`, `val` or, of several folds,
+    /// `out-of-fold`.
     pub measured_on: Option<String>,
     /// Number of these images.
     pub images: Option<usize>,
@@ -104,6 +106,7 @@ pub fn find(folder: &Path) -> Result<Vec<Run>, UsageError> {
         .max_depth(DEPTH)
         .sort_by_file_name()
         .into_iter()
+        .filter_entry(|entry| !is_member(entry.path()))
         .flatten()
         .filter(|entry| entry.file_type().is_dir() && is_run(entry.path()))
         .map(|entry| {
@@ -125,6 +128,16 @@ pub fn find(folder: &Path) -> Result<Vec<Run>, UsageError> {
         run.options.retain(|key, _| keys.contains(key));
     }
     Ok(runs)
+}
+
+/// Returns whether a folder is the run of a fold, which the run of all of them stands for.
+fn is_member(path: &Path) -> bool {
+    let list = path.parent().map(Ensemble::open);
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    match (list, name) {
+        (Some(Ok(Some(list))), Some(name)) => list.members.contains(&name.into_owned()),
+        _ => false,
+    }
 }
 
 /// Returns the options in which the runs differ, but for the name of the recipe.
@@ -169,7 +182,15 @@ impl Run {
             }
         }
         run.read_history(&folder.join("history.csv"));
-        for part in ["test", "val"] {
+        match Ensemble::open(folder) {
+            Ok(Some(ensemble)) => match ensemble.networks(folder) {
+                Ok(members) => run.read_members(&members),
+                Err(error) => run.faults.push(error.to_string()),
+            },
+            Ok(None) => {}
+            Err(error) => run.faults.push(error.to_string()),
+        }
+        for part in ["test", OUT_OF_FOLD, "val"] {
             let path = folder.join("evaluation").join(part).join("metrics.json");
             if run.measured_on.is_none() && path.is_file() {
                 run.read_metrics(part, &path);
@@ -208,6 +229,21 @@ impl Run {
                 .filter_map(|(name, values)| Some((name.clone(), *values.get(row)?)))
                 .collect();
         }
+    }
+
+    /// Adds up the epochs of the networks of an ensemble.
+    fn read_members(&mut self, members: &[PathBuf]) {
+        let mut seconds = 0.0;
+        for member in members {
+            let mut found = Self::default();
+            found.read_history(&member.join("history.csv"));
+            self.epochs += found.epochs;
+            seconds += found.seconds_per_epoch.unwrap_or(0.0) * found.epochs as f64;
+            self.date = self.date.take().max(found.date);
+            self.faults.extend(found.faults);
+        }
+        self.planned_epochs = self.planned_epochs.map(|epochs| epochs * members.len());
+        self.seconds_per_epoch = (self.epochs > 0).then(|| seconds / self.epochs as f64);
     }
 
     fn read_metrics(&mut self, part: &str, path: &Path) {

@@ -72,6 +72,11 @@ impl Evaluation {
         if let Some(words) = Damaged::words(&self.damaged) {
             let _ = writeln!(text, "{words}");
         }
+        let folds = self.folds.as_ref().map(|of| (of.table(), of.words()));
+        let repeats = self.repeats.as_ref().map(|of| (of.table(), of.words()));
+        for (table, words) in folds.into_iter().chain(repeats) {
+            let _ = writeln!(text, "\n{}\n\n{words}", table_text(&table));
+        }
         if let Some(comparison) = &self.comparison {
             let _ = writeln!(text, "\nBeside {}: {}", comparison.with, comparison.words);
         }

@@ -20,7 +20,7 @@ pub use error::TrainError;
 pub use fit::fit;
 pub use learner::Learner;
 pub use observer::Observer;
-pub use run::{Session, State, check_augmented_classes, check_memory, history};
+pub use run::{Session, State, check_augmented_classes, check_memory, history, refuse_changes};
 pub use step::{StepInput, Stepper};
 pub use views::{Datasets, augmenters, levels_view, unlabeled_view};
 pub use work::Work;

@@ -8,12 +8,15 @@ use pixel_sampling::Finish;
 use crate::{
     augment::{Augmenter, Key},
     config::{Config, Sampler},
-    data::batches::{
-        batch::{HostBatch, ImageBatcher, Mix, Prepare},
-        dataset::ImageSet,
-        normalize::Normalizer,
-        order::{self, Draw},
-        view::View,
+    data::{
+        TrainingData,
+        batches::{
+            batch::{HostBatch, ImageBatcher, Mix, Prepare},
+            dataset::{Image, ImageSet},
+            normalize::Normalizer,
+            order::{self, Draw},
+            view::View,
+        },
     },
 };
 
@@ -26,13 +29,75 @@ pub struct Datasets {
     pub validation: Arc<ImageSet>,
     /// Normalization of pixel values, the last step before the network.
     pub normalizer: Normalizer,
+    /// The images of both sets together, in a run that trains one of several folds.
+    pub(super) pooled: Option<Pooled>,
+}
+
+/// The images of a training and a validation set together, in an order that depends on their pixels
+/// alone. It is the same for every fold, which therefore augment an image in the same way and share
+/// its features.
+#[derive(Clone, Debug)]
+pub(super) struct Pooled {
+    /// The images.
+    pub(super) set: Arc<ImageSet>,
+    /// Position of each training image.
+    pub(super) train: Arc<Vec<usize>>,
+    /// Position of each validation image.
+    pub(super) validation: Arc<Vec<usize>>,
+}
+
+impl Pooled {
+    /// Joins two sets that share a store, if `config` trains one of several folds.
+    fn of_fold(config: &Config, train: &ImageSet, validation: &ImageSet) -> Option<Self> {
+        config.train.fold?;
+        let images: Vec<&Image> = train.images.iter().chain(&validation.images).collect();
+        let mut order: Vec<usize> = (0..images.len()).collect();
+        order.sort_by_key(|index| (images[*index].digest, images[*index].label));
+        let mut positions = vec![0; images.len()];
+        for (position, index) in order.iter().enumerate() {
+            positions[*index] = position;
+        }
+        let set = ImageSet {
+            classes: Arc::clone(&train.classes),
+            images: order.iter().map(|index| images[*index].clone()).collect(),
+            store: Arc::clone(&train.store),
+        };
+        let validation_positions = positions.split_off(train.images.len());
+        Some(Self {
+            set: Arc::new(set),
+            train: Arc::new(positions),
+            validation: Arc::new(validation_positions),
+        })
+    }
+
+    /// Returns all images of `epoch` in any order, augmented as those of a training set are.
+    pub(super) fn view(&self, config: &Config, epoch: usize, normalizer: &Normalizer) -> View {
+        augmented(config, (&self.set, None), epoch, Some(normalizer.clone()))
+    }
 }
 
 impl Datasets {
+    /// Returns the sets of a run by `config`.
+    pub(super) fn new(
+        config: &Config,
+        train: &Arc<ImageSet>,
+        validation: &Arc<ImageSet>,
+        normalizer: Normalizer,
+    ) -> Self {
+        Self {
+            train: Arc::clone(train),
+            validation: Arc::clone(validation),
+            normalizer,
+            pooled: Pooled::of_fold(config, train, validation),
+        }
+    }
+
     /// Returns the training images of `epoch` (counted from 0) in their order, augmented and
     /// normalized.
     pub fn training_view(&self, config: &Config, epoch: usize) -> View {
-        augmented(config, &self.train, epoch, Some(self.normalizer.clone()))
+        let numbers = self.pooled.as_ref().map(|pooled| Arc::clone(&pooled.train));
+        let normalizer = Some(self.normalizer.clone());
+        augmented(config, (&self.train, numbers), epoch, normalizer)
     }
 
     /// Returns the validation images in order, normalized only.
@@ -43,8 +108,10 @@ impl Datasets {
 
 /// Returns the training images of `epoch` (counted from 0) in their order, augmented, as pixel
 /// values from 0 to 255.
-pub fn levels_view(config: &Config, train: &Arc<ImageSet>, epoch: usize) -> View {
-    augmented(config, train, epoch, None)
+pub fn levels_view(config: &Config, data: &TrainingData, epoch: usize) -> View {
+    let pooled = Pooled::of_fold(config, &data.train, &data.validation);
+    let numbers = pooled.map(|pooled| pooled.train);
+    augmented(config, (&data.train, numbers), epoch, None)
 }
 
 /// Returns the images of a set in order, each with its augmentation number `round`.
@@ -64,7 +131,7 @@ pub fn unlabeled_view(
     );
     let augmenters = vec![common; set.classes.len()];
     let draws = order::in_order(set.images.len());
-    let prepare = prepare(augmenters, round, Some(normalizer.clone()));
+    let prepare = prepare((augmenters, None), round, Some(normalizer.clone()));
     // Without mixup and cutmix: predictions would be of other images as well.
     View {
         set: Arc::clone(set),
@@ -77,6 +144,14 @@ pub fn unlabeled_view(
     }
 }
 
+/// Returns a draw with the number of its image in place of its position.
+fn numbered(draw: Draw, numbers: Option<&Vec<usize>>) -> Draw {
+    Draw {
+        image: numbers.map_or(draw.image, |numbers| numbers[draw.image]),
+        ..draw
+    }
+}
+
 /// Returns the key of a draw of `epoch`.
 fn key(epoch: usize, draw: Draw) -> Key {
     Key {
@@ -86,9 +161,16 @@ fn key(epoch: usize, draw: Draw) -> Key {
     }
 }
 
+/// Number of each image of a set in the keys of its draws, if that isn't its position.
+type Numbers = Option<Arc<Vec<usize>>>;
+
 /// Returns what makes an image of `epoch` from its bytes, with the augmenter of its label. Without
 /// a normalizer, values are those of pixels, from 0 to 255.
-fn prepare(augmenters: Vec<Augmenter>, epoch: usize, normalizer: Option<Normalizer>) -> Prepare {
+fn prepare(
+    (augmenters, numbers): (Vec<Augmenter>, Numbers),
+    epoch: usize,
+    normalizer: Option<Normalizer>,
+) -> Prepare {
     // One factor and one offset per channel are applied while pixels are sampled, which saves a
     // pass over the image.
     let finish = match &normalizer {
@@ -97,7 +179,7 @@ fn prepare(augmenters: Vec<Augmenter>, epoch: usize, normalizer: Option<Normaliz
     };
     Arc::new(move |subject, out| {
         let start = out.len();
-        let key = key(epoch, subject.draw);
+        let key = key(epoch, numbered(subject.draw, numbers.as_deref()));
         augmenters[subject.label].write(subject.bytes, key, finish.as_ref(), out);
         if let (None, Some(normalizer)) = (&finish, &normalizer) {
             normalizer.apply(&mut out[start..]);
@@ -108,7 +190,7 @@ fn prepare(augmenters: Vec<Augmenter>, epoch: usize, normalizer: Option<Normaliz
 /// Returns the images of `epoch` in their order, augmented, with values as [`prepare`] has them.
 fn augmented(
     config: &Config,
-    set: &Arc<ImageSet>,
+    (set, numbers): (&Arc<ImageSet>, Numbers),
     epoch: usize,
     normalizer: Option<Normalizer>,
 ) -> View {
@@ -135,7 +217,7 @@ fn augmented(
         set: Arc::clone(set),
         draws,
         batcher: ImageBatcher {
-            prepare: prepare(augmenters(config, set), epoch, normalizer),
+            prepare: prepare((augmenters(config, set), numbers), epoch, normalizer),
             mix,
             num_classes: set.classes.len(),
         },

@@ -21,6 +21,7 @@ mod demo;
 mod docs;
 mod evaluation;
 mod export;
+mod folds;
 mod gpu;
 mod help;
 mod init;

@@ -1,6 +1,6 @@
 //! Draws training images as the first epochs augment them, in one PNG.
 
-use std::{io::Cursor, ops::Range, sync::Arc};
+use std::{io::Cursor, ops::Range};
 
 use anyhow::Context;
 use pixel_sampling::{Finish, Image, sample_unmoved};
@@ -8,7 +8,10 @@ use pixel_sampling::{Finish, Image, sample_unmoved};
 use crate::{
     base::names,
     config::Config,
-    data::batches::{dataset::ImageSet, view::View},
+    data::{
+        TrainingData,
+        batches::{dataset::ImageSet, view::View},
+    },
     report::mosaic::{self, Cell, Row},
     train::levels_view,
 };
@@ -17,10 +20,11 @@ use crate::{
 ///
 /// # Errors
 /// Returns an error if an image can't be read again.
-pub(in crate::commands) fn sample(config: &Config, set: &Arc<ImageSet>) -> anyhow::Result<Vec<u8>> {
+pub(in crate::commands) fn sample(config: &Config, data: &TrainingData) -> anyhow::Result<Vec<u8>> {
+    let set = &data.train;
     let mut images = of_each_class(set, if set.classes.len() > 4 { 1 } else { 2 });
     images.truncate(ROWS);
-    draw(config, set, &images, 1..7)
+    draw(config, data, &images, 1..7)
 }
 
 /// Maximum number of images in a sample.
@@ -33,10 +37,11 @@ const ROWS: usize = 12;
 /// Returns an error if an image can't be read again.
 pub(in crate::commands) fn draw(
     config: &Config,
-    set: &Arc<ImageSet>,
+    data: &TrainingData,
     images: &[usize],
     epochs: Range<u32>,
 ) -> anyhow::Result<Vec<u8>> {
+    let set = &data.train;
     let shape = set.store.format().shape();
     let mut rows = Vec::new();
     for image in images {
@@ -60,7 +65,7 @@ pub(in crate::commands) fn draw(
         });
     }
     for epoch in epochs {
-        let view = levels_view(config, set, epoch as usize - 1);
+        let view = levels_view(config, data, epoch as usize - 1);
         for (row, image) in rows.iter_mut().zip(images) {
             row.cells
                 .push(seen(&view, *image, config.train.batch_size, epoch)?);

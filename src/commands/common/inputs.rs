@@ -10,7 +10,7 @@ use crate::{
     checkpoint::Meta,
     config::{Config, Source},
     data::{
-        TrainingData,
+        self, TrainingData,
         batches::dataset::ImageSet,
         listing::{Entry, Exclude, Found, Listing, PassedOver, no_file, walk},
         load_for_training,
@@ -44,29 +44,92 @@ pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData>
 /// # Errors
 /// Returns an error if the data can't be listed or trained on.
 pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
-    let data = {
-        // The block ends the progress bar before the messages below.
-        let task = Terminal.items("Reading images");
-        load_for_training(
-            &config.data,
-            config.seed,
-            &|count| task.set_total(count),
-            &|count| task.add(count),
-        )?
+    let data = match (config.train.folds, config.train.fold) {
+        (Some(folds), Some(fold)) => read_folds(config, folds)?.swap_remove(fold - 1),
+        _ => {
+            // The block ends the progress bar before the messages below.
+            let task = Terminal.items("Reading images");
+            load_for_training(
+                &config.data,
+                config.seed,
+                &|count| task.set_total(count),
+                &|count| task.add(count),
+            )?
+        }
     };
     check_augmented_classes(config, &data.classes)?;
-    let found = |what: &str, count| {
-        say(&format!(
-            "{} ({what})",
-            Listing::found(count, data.classes.len())
-        ))
-    };
-    found("training", data.train.images.len());
-    found("validation", data.validation.images.len());
-    if !data.test.is_empty() {
-        found("test, measured on at the end", data.test.len());
-    }
+    tell_found(&data, "training", data.train.images.len());
+    tell_found(&data, "validation", data.validation.images.len());
+    tell_test(&data);
     warn_of_few(data.validation.images.len());
+    tell(config, &data, &data.train.class_counts());
+    if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
+        say(&format!("warning: no validation image of {absent}"));
+    }
+    Ok(data)
+}
+
+/// Reads the images of a cross-validation and reports what was found. Returns the data of each
+/// fold.
+///
+/// # Errors
+/// Fails as [`read_data`] does, for any of the folds.
+pub(in crate::commands) fn load_folds(
+    config: &Config,
+    count: usize,
+) -> anyhow::Result<Vec<TrainingData>> {
+    let folds = read_folds(config, count)?;
+    let first = &folds[0];
+    check_augmented_classes(config, &first.classes)?;
+    let [trained, held] = [&first.train, &first.validation];
+    let counts: Vec<usize> = trained
+        .class_counts()
+        .into_iter()
+        .zip(held.class_counts())
+        .map(|(trained, held)| trained + held)
+        .collect();
+    let sizes = || folds.iter().map(|fold| fold.validation.images.len());
+    let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+    let dealt = format!("dealt into {count} folds of {least} to {most} images");
+    tell_found(first, &dealt, counts.iter().sum());
+    tell_test(first);
+    tell(config, first, &counts);
+    for (fold, data) in folds.iter().enumerate() {
+        if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
+            say(&format!(
+                "warning: no image of {absent} in fold {}",
+                fold + 1
+            ));
+        }
+    }
+    Ok(folds)
+}
+
+fn read_folds(config: &Config, count: usize) -> anyhow::Result<Vec<TrainingData>> {
+    let task = Terminal.items("Reading images");
+    Ok(data::load_folds(
+        &config.data,
+        (count, config.seed),
+        &|count| task.set_total(count),
+        &|count| task.add(count),
+    )?)
+}
+
+fn tell_found(data: &TrainingData, what: &str, count: usize) {
+    say(&format!(
+        "{} ({what})",
+        Listing::found(count, data.classes.len())
+    ))
+}
+
+fn tell_test(data: &TrainingData) {
+    if !data.test.is_empty() {
+        tell_found(data, "test, measured on at the end", data.test.len());
+    }
+}
+
+/// Reports what was left out and skipped, and the number of images per class to train on.
+fn tell(config: &Config, data: &TrainingData, counts: &[usize]) {
     data.survey
         .notes
         .iter()
@@ -87,16 +150,11 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
             "warning: there is no image in {test} that can be read, so there is no test set"
         ));
     }
-    let counts = data.train.class_counts();
     say(&format!(
         "Training images per class: {}; {}",
-        count_words(&data.classes, &counts),
+        count_words(&data.classes, counts),
         data.train.store.place()
     ));
-    if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
-        say(&format!("warning: no validation image of {absent}"));
-    }
-    Ok(data)
 }
 
 /// Reports how little `num_validation` images say if they are few.

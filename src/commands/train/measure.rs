@@ -1,6 +1,9 @@
-//! Measures the best epoch of a finished run.
+//! Measures the best epoch of a finished run, or the networks of several folds.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     base::names,
@@ -9,11 +12,18 @@ use crate::{
         common::exit_status::ExitStatus,
         ui::{self, Terminal, say},
     },
-    data::{Listed, TrainingData, duplicates::leaks::known_to, listing::Part},
+    config::Config,
+    data::{
+        Listed, TrainingData,
+        batches::dataset::ImageSet,
+        duplicates::leaks::known_to,
+        listing::{Entry, Part},
+        table::Skipped,
+    },
     evaluation::{
         Evaluation,
         images::{EvalSet, RUNS_TEST, RUNS_VALIDATION},
-        page::{self, Subject},
+        page::{self, OUT_OF_FOLD, Subject},
         place,
         predictor::Predictor,
     },
@@ -48,21 +58,14 @@ pub(super) fn finish(
     ));
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
-    let best = best_checkpoint(session, epoch)?;
+    let best = best_checkpoint(folder, epoch)?;
     let (name, evaluation) = measure(session, data, &best, compute)?;
     if name == "test" {
         text.push_str(&evaluation.to_text());
     }
-    let subject = Subject {
-        evaluation: &evaluation,
-        name,
-        checkpoint: &best,
-        run: Some(folder),
-        compute,
-    };
-    let results = folder.join("evaluation");
-    let results = place::free(&results, name, &evaluation.data.blake3)?;
-    evaluation.write(&results, &subject.lead())?;
+    let best = std::slice::from_ref(&best);
+    let subject = subject(folder, (&evaluation, name), best, compute);
+    write(&subject, folder)?;
     text.push_str(&format!("Run folder: {}\n", names::of_path(folder)));
     ui::print(&text)?;
     page::write(&subject, folder, &Terminal)?;
@@ -75,9 +78,9 @@ pub(super) fn finish(
     Ok(ExitStatus::Done)
 }
 
-/// Loads the best epoch of a finished run.
-fn best_checkpoint(session: &Session, epoch: usize) -> anyhow::Result<Checkpoint> {
-    let path = session.folder().join("best");
+/// Loads the best epoch of the finished run in `folder`.
+pub(super) fn best_checkpoint(folder: &Path, epoch: usize) -> anyhow::Result<Checkpoint> {
+    let path = folder.join("best");
     let best = checkpoint::load(&path)?;
     checkpoint::check_run(best.meta.run.as_ref(), &path)?;
     if best.meta.epoch != epoch {
@@ -99,26 +102,49 @@ fn measure(
     checkpoint: &Checkpoint,
     compute: &Compute,
 ) -> anyhow::Result<(&'static str, Evaluation)> {
-    let folder = Some(session.folder());
-    let predictor = Predictor {
-        data: session.config.data.clone(),
-        batch_size: session.config.train.batch_size,
-        ..Predictor::new(checkpoint, compute, &Terminal)?
-    };
-    if data.test.is_empty() {
-        // `split.csv` says which of them are copies.
-        let listed = Listed {
-            set: Arc::clone(&session.datasets.validation),
-            facts: Vec::new(),
-            skipped: Vec::new(),
-        };
-        let (source, known) = (RUNS_VALIDATION.to_owned(), known_to(Part::Validation));
-        let evaluation = Evaluation::of(&predictor, listed, source, known, folder)?;
-        return Ok(("val", evaluation));
+    let predictor = Predictor::new(checkpoint, compute, &Terminal)?;
+    let predictor = reading(predictor, &session.config);
+    let folder = session.folder();
+    Ok(match test_set(data.test, data.skipped) {
+        Some(images) => ("test", Evaluation::run(&predictor, images, Some(folder))?),
+        None => (
+            "val",
+            validation(&predictor, &session.datasets.validation, folder)?,
+        ),
+    })
+}
+
+/// Returns the predictor with the recipe's way to read images, which has its cache, and its batch
+/// size.
+pub(super) fn reading<'a>(predictor: Predictor<'a>, config: &Config) -> Predictor<'a> {
+    Predictor {
+        data: config.data.clone(),
+        batch_size: config.train.batch_size,
+        ..predictor
     }
-    let skipped = data.skipped.into_iter();
-    let images = EvalSet {
-        entries: data.test,
+}
+
+/// Measures on the validation images of the run in `folder`.
+pub(super) fn validation(
+    predictor: &Predictor<'_>,
+    set: &Arc<ImageSet>,
+    folder: &Path,
+) -> anyhow::Result<Evaluation> {
+    // `split.csv` says which of them are copies.
+    let listed = Listed {
+        set: Arc::clone(set),
+        facts: Vec::new(),
+        skipped: Vec::new(),
+    };
+    let (source, known) = (RUNS_VALIDATION.to_owned(), known_to(Part::Validation));
+    Evaluation::of(predictor, listed, source, known, Some(folder))
+}
+
+/// Returns the test images of a run to measure on, `None` if there are none.
+pub(super) fn test_set(entries: Vec<Entry>, skipped: Vec<Skipped>) -> Option<EvalSet> {
+    let skipped = skipped.into_iter();
+    (!entries.is_empty()).then(|| EvalSet {
+        entries,
         skipped: skipped
             .filter(|file| file.split == Part::Test.name())
             .collect(),
@@ -126,6 +152,94 @@ fn measure(
         source: RUNS_TEST.to_owned(),
         known: known_to(Part::Test),
         digests: Vec::new(),
-    };
-    Ok(("test", Evaluation::run(&predictor, images, folder)?))
+    })
+}
+
+/// A run of several networks that is to be measured on its test images and presented.
+pub(super) struct Results<'a> {
+    pub(super) config: &'a Config,
+    /// Folder of the run.
+    pub(super) path: &'a Path,
+    /// Run folder of the first network, whose images are those of all.
+    pub(super) first: &'a Path,
+    pub(super) compute: &'a Compute,
+    pub(super) checkpoints: &'a [Checkpoint],
+}
+
+impl Results<'_> {
+    /// Measures the test images in `data`, if there are any, and presents them and the out-of-fold
+    /// figures.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read, the device fails, or a file can't be written.
+    pub(super) fn present(
+        &self,
+        all: &Evaluation,
+        data: TrainingData,
+    ) -> anyhow::Result<ExitStatus> {
+        let subject = self.subject(all, OUT_OF_FOLD);
+        let folder = write(&subject, self.path)?;
+        let mut text = all.to_text();
+        let mut last = format!("Out-of-fold {}\n", all.accuracy_words());
+        if let Some(images) = test_set(data.test, data.skipped) {
+            let predictor = Predictor::of_all(self.checkpoints, self.compute, &Terminal)?;
+            let predictor = reading(predictor, self.config);
+            let test = Evaluation::run(&predictor, images, Some(self.first))?;
+            let subject = self.subject(&test, "test");
+            page::write(&subject, &write(&subject, self.path)?, &Terminal)?;
+            text.push_str(&format!(
+                "\nThe test images, by the mean of {} networks:\n\n{}",
+                self.checkpoints.len(),
+                test.to_text()
+            ));
+            last.push_str(&format!("Test {}\n", test.accuracy_words()));
+        }
+        text.push_str(&format!("Run folder: {}\n", names::of_path(self.path)));
+        ui::print(&text)?;
+        say(&format!(
+            "Out-of-fold predictions: {}",
+            names::of_path(&folder.join("predictions.csv"))
+        ));
+        page::write(&subject, self.path, &Terminal)?;
+        // Last, where one looks.
+        ui::print(&last)?;
+        Ok(ExitStatus::Done)
+    }
+
+    fn subject<'a>(&'a self, evaluation: &'a Evaluation, name: &'a str) -> Subject<'a> {
+        subject(
+            self.path,
+            (evaluation, name),
+            self.checkpoints,
+            self.compute,
+        )
+    }
+}
+
+/// Returns what a report on the run in `folder` is about.
+pub(super) fn subject<'a>(
+    folder: &'a Path,
+    (evaluation, name): (&'a Evaluation, &'a str),
+    checkpoints: &'a [Checkpoint],
+    compute: &'a Compute,
+) -> Subject<'a> {
+    Subject {
+        evaluation,
+        name,
+        checkpoints,
+        run: Some(folder),
+        compute,
+    }
+}
+
+/// Writes the files of an evaluation of the run in `folder` and returns their folder.
+pub(super) fn write(subject: &Subject<'_>, folder: &Path) -> anyhow::Result<PathBuf> {
+    let evaluation = subject.evaluation;
+    let results = place::free(
+        &folder.join("evaluation"),
+        subject.name,
+        &evaluation.data.blake3,
+    )?;
+    evaluation.write(&results, &subject.lead())?;
+    Ok(results)
 }

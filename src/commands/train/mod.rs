@@ -1,7 +1,10 @@
 //! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
+mod folds;
 mod live;
 mod measure;
+mod places;
+mod repeats;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +13,7 @@ use clap::Parser;
 
 use self::{
     live::LiveView,
+    places::{new_folder, newest_run},
     words::{summary_table, warn},
 };
 use super::{
@@ -22,7 +26,7 @@ use super::{
 };
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
-    checkpoint::{self, CheckpointError, RunFolder},
+    checkpoint::{self, Ensemble, RunFolder},
     commands::{
         common::{contact_sheet, exit_status::ExitStatus, inputs},
         ui::Terminal,
@@ -31,7 +35,7 @@ use crate::{
     data::{TrainingData, duplicates::scan::Scan},
     nn::{device::Compute, estimate::Estimate, pretrained::fetch},
     report::PAGE,
-    train::{Session, TrainError, check_memory, fit},
+    train::{Outcome, Session, TrainError, check_memory, fit},
 };
 
 /// Arguments of `train`.
@@ -67,6 +71,14 @@ pub struct Args {
     /// For a folder or CSV of images: download pretrained weights without asking, as with init
     #[arg(long, conflicts_with_all = ["config", "resume"])]
     yes: bool,
+    /// Cross-validation: train a network for each of N folds of the images, each held back once, as
+    /// train.folds in the recipe does
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    folds: Option<usize>,
+    /// Repeat the cross-validation with N seeds in all, to tell how much of a difference is the
+    /// seed, as train.repeats in the recipe does
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    repeats: Option<usize>,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -82,6 +94,10 @@ pub struct Args {
 pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     if let Some(device) = args.device {
         args.overrides.push(format!("device={device}"));
+    }
+    for (key, count) in [("folds", args.folds), ("repeats", args.repeats)] {
+        let change = count.map(|count| format!("train.{key}={count}"));
+        args.overrides.extend(change);
     }
     let signals = Signals::watch()?;
     match &args.resume {
@@ -117,11 +133,16 @@ fn start(
         &Estimate::of(&config, 2, 1),
         matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray),
     )?;
+    match (config.all_folds(), config.train.repeats) {
+        (Some(_), Some(repeats)) => {
+            return repeats::start(config, repeats, (out, is_dry), signals);
+        }
+        (Some(_), None) => return folds::start(config, (out, is_dry), signals),
+        (None, _) => {}
+    }
     let mut data = inputs::load(&config)?;
     warn(&data, &config);
-    if config.model.weights() == Weights::Imagenet {
-        fetch::ensure(config.model.architecture, &Terminal)?;
-    }
+    fetch_weights(&config)?;
     let compute = ui::open_device(config.device)?;
     let mut session = Session::start(config, &data, &compute.device)?;
     session.remarks.iter().for_each(|remark| say(remark));
@@ -130,7 +151,12 @@ fn start(
         say("A dry run: nothing was trained or written.");
         return Ok(ExitStatus::Done);
     }
-    begin(&mut session, &data, out)?;
+    let folder = new_folder(&session.config.name, out)?;
+    begin(&mut session, &data, folder)?;
+    if session.config.augment.is_active() {
+        let sample = contact_sheet::sample(&session.config, &data)?;
+        write_atomic(&session.folder().join("augmentation.png"), &sample)?;
+    }
     // What was seen of the images lies in the run folder now, and takes 4 KiB each.
     data.survey = Scan::default();
     train(session, data, &compute, signals)
@@ -158,10 +184,10 @@ fn config_of(args: &Args) -> anyhow::Result<Config> {
 /// Returns the recipe that `init` would write for a folder or list of images. It is kept in the run
 /// folder.
 fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
-    if ["last", "best"]
+    let is_run = ["last", "best"]
         .iter()
-        .any(|name| folder.join(name).join("meta.json").is_file())
-    {
+        .any(|name| folder.join(name).join("meta.json").is_file());
+    if is_run || Ensemble::open(folder)?.is_some() {
         let message = format!(
             "{0} is a run, not a folder of images; to resume it: emberlens train --resume {0}",
             names::of_path(folder)
@@ -186,20 +212,16 @@ fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     Ok(config::parse(&draft.text, &origin, &args.overrides)?)
 }
 
-/// Creates the folder of a new run with the files that precede the first step: `out`, or a new
-/// folder in [`RUNS`].
-fn begin(session: &mut Session, data: &TrainingData, out: Option<&Path>) -> anyhow::Result<()> {
-    let (path, folder) = match out {
-        Some(out) => (out.to_owned(), RunFolder::create(out)),
-        None => {
-            let (runs, name) = (Path::new(RUNS), &session.config.name);
-            (runs.join(name), RunFolder::create_free(runs, name))
-        }
-    };
-    let folder = folder.map_err(|error| match error {
-        CheckpointError::Io(error) => anyhow::Error::from(TrainError::Folder { path, error }),
-        error => error.into(),
-    })?;
+/// Downloads published weights that a recipe names, unless they are cached.
+fn fetch_weights(config: &Config) -> anyhow::Result<()> {
+    if config.model.weights() == Weights::Imagenet {
+        fetch::ensure(config.model.architecture, &Terminal)?;
+    }
+    Ok(())
+}
+
+/// Writes the files that precede the first step into the folder of a new run.
+fn begin(session: &mut Session, data: &TrainingData, folder: RunFolder) -> anyhow::Result<()> {
     session
         .begin(folder, data)
         .map_err(|error| what_to_do(error, ", or choose another folder with --out"))?;
@@ -211,12 +233,6 @@ fn begin(session: &mut Session, data: &TrainingData, out: Option<&Path>) -> anyh
             let list = names::of_path(&session.folder().join(list));
             say(&format!("What {what} is listed in {list}"));
         }
-    }
-    if session.config.augment.is_active() {
-        write_atomic(
-            &session.folder().join("augmentation.png"),
-            &contact_sheet::sample(&session.config, &data.train)?,
-        )?;
     }
     Ok(())
 }
@@ -233,6 +249,15 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
             .into());
         }
     };
+    if let Some(ensemble) = Ensemble::open(&run)? {
+        let of_repeats = Ensemble::of_repeats(ensemble.members.len());
+        let resume = if ensemble == of_repeats {
+            repeats::resume
+        } else {
+            folds::resume
+        };
+        return resume(args, (&run, &ensemble), signals);
+    }
     let (path, run) = checkpoint::resolve_resumable(&run)?;
     // First of all: whoever trains the run may be changing it.
     let folder = if args.dry_run {
@@ -241,15 +266,8 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         Some(RunFolder::open(&run)?)
     };
     let saved = checkpoint::load_resumable(&path)?;
-    let recipe = args
-        .config
-        .clone()
-        .unwrap_or_else(|| run.join("config.toml"));
-    let config = config::load(&recipe, &args.overrides)?;
-    let moved = |_: &anyhow::Error| {
-        say("If the images have moved, name the new folder: --set data.train=FOLDER");
-    };
-    let mut data = inputs::read_data(&config).inspect_err(moved)?;
+    let config = config_of_run(args, &run)?;
+    let mut data = inputs::read_data(&config).inspect_err(tell_of_moves)?;
     warn(&data, &config);
     saved.checkpoint.fetch_backbone(&Terminal)?;
     let compute = ui::open_device(config.device)?;
@@ -276,6 +294,17 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     train(session, data, &compute, signals)
 }
 
+/// Returns the recipe to resume a run with: its own unless the arguments name one.
+fn config_of_run(args: &Args, run: &Path) -> anyhow::Result<Config> {
+    let own = run.join("config.toml");
+    let recipe = args.config.as_deref().unwrap_or(&own);
+    Ok(config::load(recipe, &args.overrides)?)
+}
+
+fn tell_of_moves(_: &anyhow::Error) {
+    say("If the images have moved, name the new folder: --set data.train=FOLDER");
+}
+
 /// Trains, then measures the best epoch on the test images.
 fn train(
     mut session: Session,
@@ -286,36 +315,53 @@ fn train(
     if session.state.step == 0 {
         say(&summary_table(&session));
     }
-    say(&format!("Run folder: {}", names::of_path(session.folder())));
-    let outcome = {
-        let most = session.config.train.max_time.map(|limit| limit.0);
-        let view = TrainingView::new(session.state.epoch, session.work(), most);
-        let then = format!(
-            ", then resume with: emberlens train --resume {}",
-            names::of_path(session.folder())
-        );
-        let view = LiveView::new(&session, view);
-        let outcome = fit(&mut session, &view, signals.training());
-        view.end(&match &outcome {
-            Err(error) => format!("Ended by an error: {error}"),
-            Ok(outcome) if outcome.is_interrupted => format!(
-                "Stopped and saved. To continue: `emberlens train --resume {}`",
-                names::of_path(session.folder())
-            ),
-            Ok(_) => format!("Trained. The results are in {PAGE} beside this page."),
-        });
-        outcome.map_err(|error| what_to_do(error, &then))?
-    };
-    signals.over();
-    if let Some(number) = signals.caught() {
-        let folder = names::of_path(session.folder());
-        say(&format!(
-            "Stopped by {}; saved. Resume with: emberlens train --resume {folder}",
-            signals::name(number)
-        ));
-        return Ok(ExitStatus::Interrupted(signals::exit_code(number)));
+    let run = session.folder().to_owned();
+    say(&format!("Run folder: {}", names::of_path(&run)));
+    match train_session(&mut session, &run, signals)? {
+        Ended::Trained(outcome) => measure::finish(&session, data, compute, outcome),
+        Ended::Stopped(status) => Ok(status),
     }
-    measure::finish(&session, data, compute, outcome)
+}
+
+/// How the training of a session ended.
+enum Ended {
+    /// It is finished.
+    Trained(Outcome),
+    /// A signal stopped it, and it is saved.
+    Stopped(ExitStatus),
+}
+
+/// Trains a session that has begun. `run` is the folder to be named for a resume.
+fn train_session(session: &mut Session, run: &Path, signals: &Signals) -> anyhow::Result<Ended> {
+    let folder = names::of_path(run);
+    let most = session.config.train.max_time.map(|limit| limit.0);
+    let view = TrainingView::new(session.state.epoch, session.work(), most);
+    let then = format!(", then resume with: emberlens train --resume {folder}");
+    let view = LiveView::new(session, view);
+    let outcome = fit(session, &view, signals.training());
+    view.end(&match &outcome {
+        Err(error) => format!("Ended by an error: {error}"),
+        Ok(outcome) if outcome.is_interrupted => {
+            format!("Stopped and saved. To continue: `emberlens train --resume {folder}`")
+        }
+        Ok(_) if run == session.folder() => {
+            format!("Trained. The results are in {PAGE} beside this page.")
+        }
+        Ok(_) => "Trained.".to_owned(),
+    });
+    drop(view);
+    let outcome = outcome.map_err(|error| what_to_do(error, &then))?;
+    signals.over();
+    let Some(number) = signals.caught() else {
+        return Ok(Ended::Trained(outcome));
+    };
+    say(&format!(
+        "Stopped by {}; saved. Resume with: emberlens train --resume {folder}",
+        signals::name(number)
+    ));
+    Ok(Ended::Stopped(ExitStatus::Interrupted(signals::exit_code(
+        number,
+    ))))
 }
 
 /// Adds what to do to an I/O error.
@@ -327,34 +373,4 @@ fn what_to_do(error: TrainError, then: &str) -> anyhow::Error {
         _ => return error.into(),
     };
     anyhow::anyhow!("{error}; {advice}{then}")
-}
-
-/// Folder of runs without `--out`.
-const RUNS: &str = "checkpoints";
-
-/// Returns the run of a recipe called `name`, in any folder, whose `last/` was saved last.
-fn newest_run(name: &str) -> anyhow::Result<PathBuf> {
-    let runs = std::fs::read_dir(RUNS)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_else(|_| Vec::new());
-    let is_of_name = |path: &PathBuf| {
-        config::name_of(&path.join("config.toml")).is_some_and(|found| found == name)
-    };
-    let saved = |path: &PathBuf| {
-        std::fs::metadata(path.join("last").join("meta.json"))
-            .and_then(|meta| meta.modified())
-            .ok()
-    };
-    let newest = runs
-        .into_iter()
-        .filter(is_of_name)
-        .filter_map(|path| saved(&path).map(|time| (time, path)))
-        .max();
-    newest.map(|(_, path)| path).ok_or_else(|| {
-        UsageError(format!(
-            "found no run to resume, expected one of the recipe {name} in {RUNS}/ with a last/ in \
-             it"
-        ))
-        .into()
-    })
 }

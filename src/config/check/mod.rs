@@ -98,6 +98,13 @@ fn check_data(config: &Config, problems: &mut Problems) {
             );
         }
     }
+    if config.train.repeats.is_some() && data.test.as_ref().and_then(Source::share).is_some() {
+        problems.bad(
+            "data.test",
+            "a share would be drawn anew for each seed of train.repeats, so that the networks of \
+             one would be trained on test images of another; name a folder or CSV",
+        );
+    }
     if let Err(message) = data.group_pattern() {
         problems.bad("data.group", message);
     }

@@ -24,6 +24,7 @@ pub(super) fn check_train(train: &Train, problems: &mut Problems) {
     for (key, count) in counts {
         rules.require(count > 0, key, count, "1 or more");
     }
+    check_folds(train, &mut rules);
     rules.require(train.workers <= 64, "workers", train.workers, "0 to 64");
     let (key, smoothing) = ("label_smoothing", train.label_smoothing);
     rules.require(
@@ -69,6 +70,43 @@ pub(super) fn check_train(train: &Train, problems: &mut Problems) {
         rules.require(delta >= 0.0, key, delta, "0 or more");
     }
     check_optimizer(&train.optimizer, problems)
+}
+
+/// Checks the folds of a cross-validation.
+fn check_folds(train: &Train, rules: &mut Under<'_>) {
+    match (train.folds, train.fold) {
+        (Some(folds), fold) => {
+            rules.require(folds >= 2, "folds", folds, "2 or more");
+            if let Some(fold) = fold.filter(|fold| !(1..=folds).contains(fold)) {
+                rules.require(
+                    false,
+                    "fold",
+                    fold,
+                    &format!("1 to {folds}, the number of folds"),
+                );
+            }
+            if fold.is_none() && train.max_time.is_some() {
+                rules.bad(
+                    "max_time",
+                    "ends one run, and train.folds trains several, which would be stopped \
+                     differently after a resume; leave max_time out and set train.epochs",
+                );
+            }
+        }
+        (None, Some(_)) => rules.bad("fold", "has no effect without train.folds; set that too"),
+        (None, None) => {}
+    }
+    match (train.repeats, train.folds, train.fold) {
+        (Some(_), None, _) => {
+            rules.bad("repeats", "has no effect without train.folds; set that too");
+        }
+        (Some(_), _, Some(_)) => rules.bad(
+            "repeats",
+            "has no effect with train.fold, which trains one network; leave one of them out",
+        ),
+        (Some(repeats), ..) => rules.require(repeats >= 2, "repeats", repeats, "2 or more"),
+        (None, ..) => {}
+    }
 }
 
 fn check_optimizer(optimizer: &Optimizer, problems: &mut Problems) {
@@ -212,6 +250,16 @@ mod tests {
                 "train.early_stopping={ monitor = 'val_auc' }",
                 "unknown metric `val_auc`",
             ),
+            ("train.folds=1", "`train.folds`"),
+            ("train.repeats=2", "`train.repeats`"),
+            ("train={ folds = 5, repeats = 1 }", "`train.repeats`"),
+            (
+                "train={ folds = 5, fold = 1, repeats = 2 }",
+                "`train.repeats`",
+            ),
+            ("train.fold=1", "`train.fold`"),
+            ("train={ folds = 5, fold = 6 }", "`train.fold`"),
+            ("train={ folds = 5, max_time = '1h' }", "`train.max_time`"),
             ("train.max_time=soon", "can't read `soon`"),
         ]);
     }

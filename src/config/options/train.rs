@@ -18,6 +18,21 @@ pub struct Train {
     /// blocks at a lower rate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,
+    /// Cross-validation, as scikit-learn's `StratifiedGroupKFold`: the training images, and
+    /// validation images that have a source of their own, are dealt into so many folds (stratified
+    /// by class and seeded; images of one `group` and copies stay together). A network is trained
+    /// for each fold, which is held back for validation, as a run of its own in the run folder; all
+    /// of them together classify new images. A share in `data.validation` isn't held back then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
+    /// Trains the network of this one of the `folds` alone, counted from 1, as an ordinary run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
+    /// Number of cross-validations, one after the other, with the seeds `seed`, `seed + 1` and so
+    /// on (other folds, initial weights and order), to tell how much of a difference between two
+    /// recipes may be the seed alone; only with `folds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<usize>,
     /// With frozen layers and augmentation: the number of augmented variants per image whose frozen
     /// features are cached; epochs cycle through them (epoch e uses those of epoch e mod N). With 0
     /// they are drawn and computed anew in each epoch.
@@ -83,6 +98,9 @@ impl Default for Train {
         Self {
             epochs: 30,
             phases: Vec::new(),
+            folds: None,
+            fold: None,
+            repeats: None,
             feature_cache: 0,
             batch_size: 32,
             workers: 1,

@@ -12,7 +12,7 @@ use super::{
 use crate::base::words::{listed, nearest};
 
 /// Keys by the names that other programs use, and ours.
-const ELSEWHERE: [(&str, &str); 35] = [
+const ELSEWHERE: [(&str, &str); 39] = [
     ("arch", "model.architecture"),
     ("backbone", "model.architecture"),
     ("network", "model.architecture"),
@@ -23,10 +23,14 @@ const ELSEWHERE: [(&str, &str); 35] = [
     ("dataset", "data.train"),
     ("directory", "data.train"),
     ("train_dir", "data.train"),
+    ("cv", "train.folds"),
     ("ema", "train.ema_decay"),
+    ("k_folds", "train.folds"),
     ("max_epochs", "train.epochs"),
     ("n_epochs", "train.epochs"),
     ("nb_epochs", "train.epochs"),
+    ("n_repeats", "train.repeats"),
+    ("n_splits", "train.folds"),
     ("num_epochs", "train.epochs"),
     ("image_shape", "data.image_size"),
     ("img_size", "data.image_size"),

@@ -130,13 +130,30 @@ pub fn folds(members: &[Member], count: usize, seed: u64) -> Vec<usize> {
         .unwrap_or(0);
     let mut folds = vec![0; members.len()];
     let mut dealt = vec![vec![0usize; count]; num_classes];
+    let mut sizes = vec![0usize; count];
     for at in permutation(&mut stream(seed, Purpose::Folds, [1, 0, 0]), clusters.len()) {
         let dealt = &mut dealt[members[clusters[at][0]].class];
-        let fold = (0..count).min_by_key(|fold| dealt[*fold]).unwrap_or(0);
+        // Of folds that lack the class equally, the smallest: otherwise the first ones would get
+        // what is left over of every class.
+        let fold = (0..count)
+            .min_by_key(|fold| (dealt[*fold], sizes[*fold]))
+            .unwrap_or(0);
         dealt[fold] += clusters[at].len();
+        sizes[fold] += clusters[at].len();
         clusters[at].iter().for_each(|member| folds[*member] = fold);
     }
     folds
+}
+
+/// Explains why one of `count` folds is empty, as the continuation of "found no validation images,
+/// expected one or more".
+pub fn why_none_dealt(members: &[Member], count: usize) -> String {
+    format!(
+        " in each of {count} folds: the {} images lie in {} sets of groups and copies, which stay \
+         together; make train.folds smaller, or add images",
+        members.len(),
+        clusters(members).len()
+    )
 }
 
 /// Returns the clusters of members that must stay together, by their first member, each in rising
@@ -224,6 +241,18 @@ mod tests {
             "{found:?}"
         );
         assert_ne!(found, folds(&members, 5, 4), "another seed deals otherwise");
+    }
+
+    #[test]
+    fn folds_of_many_small_classes_are_of_one_size() {
+        let members: Vec<_> = (0..60u8)
+            .map(|index| member(usize::from(index / 3), None, index))
+            .collect();
+        let found = folds(&members, 5, 1);
+        let sizes: Vec<_> = (0..5)
+            .map(|fold| found.iter().filter(|of| **of == fold).count())
+            .collect();
+        assert_eq!(sizes, [12; 5]);
     }
 
     #[test]

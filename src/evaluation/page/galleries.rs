@@ -70,14 +70,19 @@ impl Subject<'_> {
             .flat_map(of_class)
             .take(ALL_HITS)
             .collect();
-        let explainer =
-            Explainer::new(self.checkpoint, &self.compute.device, Method::GradCam, None)?;
+        let explain =
+            |checkpoint| Explainer::new(checkpoint, &self.compute.device, Method::GradCam, None);
+        let explainers = self
+            .checkpoints
+            .iter()
+            .map(explain)
+            .collect::<Result<Vec<_>, _>>()?;
         let task = progress.items("Explaining");
         task.set_total(mistakes.len() + hits.len());
         let shots = |indices: &[usize]| {
             indices
                 .iter()
-                .map(|index| self.shot(&explainer, *index, &*task))
+                .map(|index| self.shot(&explainers[self.network_of(*index)], *index, &*task))
                 .collect::<anyhow::Result<Vec<_>>>()
         };
         Ok([shots(&mistakes)?, shots(&hits)?])
@@ -93,7 +98,8 @@ impl Subject<'_> {
         } = self.evaluation;
         let (image, row) = (&set.images[index], &probabilities[index]);
         let predicted = argmax(row);
-        let batch = View::plain(set, &self.checkpoint.meta.normalize).batch(index..index + 1)?;
+        let meta = &self.checkpoints[self.network_of(index)].meta;
+        let batch = View::plain(set, &meta.normalize).batch(index..index + 1)?;
         let map = explainer
             .explain(&batch.images, &[predicted])?
             .swap_remove(0);

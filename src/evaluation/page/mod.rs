@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, anyhow};
 
-pub use subject::Subject;
+pub use subject::{OUT_OF_FOLD, Subject};
 
-use super::Evaluation;
+use super::{Evaluation, Folds, Repeats};
 use crate::{
     base::{io::files::write_atomic, progress::Progress},
     data::{listing::Part, table::SplitRow},
@@ -47,9 +47,14 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
         write_atomic(&plots.join(format!("{}.png", figure.name)), &png)?;
     }
     let [mistakes, hits] = subject.galleries(progress)?;
+    let whose = match (subject.checkpoints.len(), &subject.evaluation.folds) {
+        (1, _) => "",
+        (_, Some(_)) => " Each map is of the network that classified the image.",
+        (_, None) => " The maps are those of one network.",
+    };
     let gallery = |title, shots| Gallery {
         title,
-        words: MAPS.to_owned(),
+        words: format!("{MAPS}{whose}"),
         shots,
     };
     let (split, from_run) = (subject.split(), |name: &str| {
@@ -58,7 +63,7 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
     let page = Page {
         title: format!(
             "{}: {} images of {}",
-            subject.checkpoint.meta.name,
+            subject.checkpoint().meta.name,
             subject.evaluation.images,
             subject.name_in_words()
         ),
@@ -112,7 +117,7 @@ impl Subject<'_> {
                 .map(|class| of(&per_class[class]))
                 .collect::<Vec<_>>()
         };
-        let curves = curves(&self.history(), Some(self.checkpoint.meta.epoch));
+        let curves = curves(&self.history(), Some(self.checkpoint().meta.epoch));
         curves
             .into_iter()
             .chain([
@@ -141,6 +146,20 @@ impl Subject<'_> {
                 title: "Measures",
                 words: found.measure_words(),
                 table: found.measures(),
+            },
+            Section {
+                title: "Folds",
+                words: Vec::new(),
+                table: found.folds.as_ref().map(Folds::table).unwrap_or_default(),
+            },
+            Section {
+                title: "Seeds",
+                words: Vec::new(),
+                table: found
+                    .repeats
+                    .as_ref()
+                    .map(Repeats::table)
+                    .unwrap_or_default(),
             },
             Section {
                 title: "Classes",

@@ -16,22 +16,42 @@ use crate::{
 pub struct Subject<'a> {
     /// The evaluation.
     pub evaluation: &'a Evaluation,
-    /// The images: `test`, `val`, or the name of a folder.
+    /// The images: `test`, `val`, [`OUT_OF_FOLD`], or the name of a folder.
     pub name: &'a str,
-    /// The network.
-    pub checkpoint: &'a Checkpoint,
+    /// The network, or the networks of several folds; one or more.
+    pub checkpoints: &'a [Checkpoint],
     /// Its run, if it is known.
     pub run: Option<&'a Path>,
     /// The device.
     pub compute: &'a Compute,
 }
 
+/// Name of the images of a cross-validation, each classified by the network of the fold that held
+/// it back.
+pub const OUT_OF_FOLD: &str = "out-of-fold";
+
 impl Subject<'_> {
+    /// Returns the network; of several, the first.
+    pub(super) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoints[0]
+    }
+
+    /// Returns the checkpoint of the network that an image is shown with: that of its fold, of the
+    /// first seed if there are several; and the first, if networks classified it together that
+    /// weren't trained on it.
+    pub(super) fn network_of(&self, image: usize) -> usize {
+        let Evaluation { folds, repeats, .. } = self.evaluation;
+        let of_image = folds.as_ref().map(|folds| &folds.of_image);
+        let of_image = of_image.or(repeats.as_ref().map(|repeats| &repeats.of_image));
+        of_image.map_or(0, |of_image| of_image[image])
+    }
+
     /// Names the images in a sentence.
     pub(super) fn name_in_words(&self) -> &str {
         match self.name {
             "val" => "the validation split",
             "test" => "the test split",
+            OUT_OF_FOLD => "all folds",
             name => name,
         }
     }
@@ -39,7 +59,7 @@ impl Subject<'_> {
     /// Returns the columns of the run's history, from its last checkpoint.
     pub(super) fn history(&self) -> BTreeMap<String, Vec<f64>> {
         let records = self.run.and_then(history).unwrap_or_default();
-        read_history(&history_csv(&records, &self.checkpoint.meta.classes)).unwrap_or_default()
+        read_history(&history_csv(&records, &self.checkpoint().meta.classes)).unwrap_or_default()
     }
 
     /// Returns the part of each image of the run, as far as it is known.

@@ -28,6 +28,7 @@ impl Subject<'_> {
             accuracy(metrics),
             self.name_in_words()
         )];
+        lead.extend(self.network_words());
         lead.extend(self.copy_words());
         if self.name == "val" {
             lead.push(
@@ -48,7 +49,10 @@ impl Subject<'_> {
         }
         lead.extend(self.worst_class_words());
         let error = calibration.expected_calibration_error;
-        lead.push(match self.checkpoint.meta.temperature {
+        lead.push(match self.checkpoint().meta.temperature {
+            _ if self.checkpoints.len() > 1 => {
+                format!("The probabilities are off by {error:.3} on average.")
+            }
             1.0 => format!(
                 "Its probabilities are off by {error:.3} on average; `emberlens calibrate` may \
                  correct that."
@@ -65,6 +69,29 @@ impl Subject<'_> {
                 .to_owned(),
         );
         lead
+    }
+
+    /// Describes which of several networks classified the images.
+    fn network_words(&self) -> Vec<String> {
+        let Evaluation { folds, repeats, .. } = self.evaluation;
+        match (folds, repeats, self.checkpoints.len()) {
+            (Some(folds), ..) => vec![
+                "Each was classified by the network of the fold that held it back.".to_owned(),
+                folds.words(),
+            ],
+            (_, Some(repeats), _) => vec![
+                format!(
+                    "Each was classified by the mean of the {} networks that held it back, one of \
+                     each seed.",
+                    repeats.per_repeat.len()
+                ),
+                repeats.words(),
+            ],
+            (.., 1) => Vec::new(),
+            (.., count) => vec![format!(
+                "Classified by the mean of the probabilities of {count} networks."
+            )],
+        }
     }
 
     /// Describes the accuracy on the images that the training didn't know, if it knew some.
@@ -105,7 +132,7 @@ impl Subject<'_> {
 
     /// Returns the facts about the training, each with its name.
     pub(super) fn facts(&self) -> Vec<(String, String)> {
-        let meta = &self.checkpoint.meta;
+        let meta = &self.checkpoint().meta;
         let mut facts = Vec::new();
         let mut add = |name: &str, value: String| facts.push((name.to_owned(), value));
         add("Run", meta.name.clone());
@@ -124,7 +151,13 @@ impl Subject<'_> {
         if let Some(words) = self.training_words() {
             add("Training", words);
         }
-        add("Kept", format!("the end of epoch {}", meta.epoch));
+        add(
+            "Kept",
+            match self.checkpoints.len() {
+                1 => format!("the end of epoch {}", meta.epoch),
+                count => format!("the best epoch of each of {count} networks"),
+            },
+        );
         if meta.temperature != 1.0 {
             let value = meta.temperature;
             add(
@@ -163,7 +196,7 @@ impl Subject<'_> {
     }
 
     fn class_names(&self) -> String {
-        let classes = &self.checkpoint.meta.classes;
+        let classes = &self.checkpoint().meta.classes;
         if classes.len() > MATRIX_CLASSES {
             listed(classes)
         } else {
@@ -173,7 +206,7 @@ impl Subject<'_> {
 
     /// Describes where the network's initial weights came from.
     fn origin(&self) -> String {
-        let meta = &self.checkpoint.meta;
+        let meta = &self.checkpoint().meta;
         let frozen = meta.frozen.as_ref().map_or(String::new(), |frozen| {
             format!(", {} of its layer groups never trained", frozen.groups)
         });

@@ -126,7 +126,7 @@ impl Inputs {
                 input: learner.stepper.network_input,
             }));
         };
-        let (rounds, count) = (self.rounds, datasets.train.images.len());
+        let rounds = self.rounds;
         // Epoch e takes the variants of epoch e mod K, so that the first K epochs equal those
         // without a cache, byte for byte.
         let round_of = |draw: &Draw| (epoch + draw.repeat) % rounds;
@@ -135,7 +135,7 @@ impl Inputs {
             if self.train_files.contains_key(round) {
                 continue;
             }
-            let job = job_of_round(sources, &layout, *round, &plain);
+            let job = job_of_round(sources, &layout, *round);
             let Some(file) = self.files.open_or_compute(sources, job, watch)? else {
                 return Ok(None);
             };
@@ -146,13 +146,18 @@ impl Inputs {
             .iter()
             .map(|round| Arc::clone(&self.train_files[round]))
             .collect();
-        let set = feature_set(&datasets.train, &layout, files);
+        let places = datasets.pooled.as_ref().map(|pooled| Places {
+            positions: &pooled.train,
+            count: pooled.set.images.len(),
+        });
+        let set = feature_set(&datasets.train, &layout, files, places);
         let position = |draw: &Draw| {
             needed
                 .iter()
                 .position(|needed| *needed == round_of(draw))
                 .unwrap_or(0)
         };
+        let count = datasets.train.images.len();
         let draws = plain
             .draws
             .iter()
@@ -185,19 +190,26 @@ impl Inputs {
             }));
         };
         let draws = plain.draws.clone();
+        let pooled = datasets.pooled.as_ref();
         let set = match self.validation_set.clone() {
             Some(set) => set,
             None => {
                 let job = Job {
                     layout: &layout,
-                    view: plain,
+                    view: pooled.map_or(plain, |pooled| {
+                        View::plain(&pooled.set, &datasets.normalizer)
+                    }),
                     round: None,
                     is_averaged: learner.ema.is_some(),
                 };
                 let Some(file) = self.files.open_or_compute(sources, job, watch)? else {
                     return Ok(None);
                 };
-                feature_set(&datasets.validation, &layout, vec![file])
+                let places = pooled.map(|pooled| Places {
+                    positions: &pooled.validation,
+                    count: pooled.set.images.len(),
+                });
+                feature_set(&datasets.validation, &layout, vec![file], places)
             }
         };
         self.validation_set = Some(Arc::clone(&set));
@@ -205,31 +217,33 @@ impl Inputs {
     }
 }
 
-/// Returns the job for the features of training images in round `round` of augmentation. `plain` is
-/// the view of an epoch.
-fn job_of_round<'a>(
-    sources: Sources<'_>,
-    layout: &'a Layout,
-    round: usize,
-    plain: &View,
-) -> Job<'a> {
+/// Returns the job for the features of training images in round `round` of augmentation.
+fn job_of_round<'a>(sources: Sources<'_>, layout: &'a Layout, round: usize) -> Job<'a> {
     let Sources {
         config, datasets, ..
     } = sources;
     let is_augmented = config.augment.is_active();
+    // Of one fold of several, the features of all images, which the other folds find then.
+    let (set, whole) = match &datasets.pooled {
+        Some(pooled) => (
+            &pooled.set,
+            pooled.view(config, round, &datasets.normalizer),
+        ),
+        None => (&datasets.train, datasets.training_view(config, round)),
+    };
     let view = if is_augmented {
         // Mixup and cutmix mix images, not features; a checked configuration has neither here.
         let batcher = ImageBatcher {
             mix: None,
-            ..datasets.training_view(config, round).batcher
+            ..whole.batcher
         };
         View {
-            draws: order::in_order(datasets.train.images.len()),
+            draws: order::in_order(set.images.len()),
             batcher,
-            ..plain.clone()
+            ..whole
         }
     } else {
-        View::plain(&datasets.train, &datasets.normalizer)
+        View::plain(set, &datasets.normalizer)
     };
     Job {
         layout,
@@ -239,19 +253,42 @@ fn job_of_round<'a>(
     }
 }
 
+/// Where the images of a set are in a file of features of more images.
+struct Places<'a> {
+    /// Position of each image.
+    positions: &'a [usize],
+    /// Number of images in the file.
+    count: usize,
+}
+
 /// Returns a set with the images of `set` once per file, each with its features from that file.
-fn feature_set(set: &ImageSet, layout: &Layout, files: Vec<Arc<PositionedFile>>) -> Arc<ImageSet> {
-    let slots = 0..set.images.len() * files.len();
-    let images = slots
-        .zip(set.images.iter().cycle())
-        .map(|(slot, image)| Image {
-            slot,
+fn feature_set(
+    set: &ImageSet,
+    layout: &Layout,
+    files: Vec<Arc<PositionedFile>>,
+    places: Option<Places<'_>>,
+) -> Arc<ImageSet> {
+    let count = places
+        .as_ref()
+        .map_or(set.images.len(), |places| places.count);
+    let slot = |file: usize, index: usize| {
+        let places = places.as_ref();
+        file * count + places.map_or(index, |places| places.positions[index])
+    };
+    let of_file = |file: usize| {
+        let images = set.images.iter().enumerate();
+        images.map(move |(index, image)| (file, index, image))
+    };
+    let images = (0..files.len())
+        .flat_map(of_file)
+        .map(|(file, index, image)| Image {
+            slot: slot(file, index),
             ..image.clone()
         })
         .collect();
     let features = Features {
         files,
-        count: set.images.len(),
+        count,
         size: layout.size(),
         folder: layout.folder.clone(),
     };

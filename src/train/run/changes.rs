@@ -120,11 +120,11 @@ fn differ_in_length(old: &Config, new: &Config) -> bool {
     phases == old.train.phases
 }
 
-/// Checks that the configuration computes the same as the run's.
+/// Checks that the configuration `new` of a resume computes the same as that of the run, `old`.
 ///
 /// # Errors
 /// Returns [`TrainError::Changed`] for the first key that a resume may not change.
-pub(in crate::train) fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainError> {
+pub fn refuse_changes(old: &Config, new: &Config) -> Result<(), TrainError> {
     // A share changes the split; where a part lies doesn't.
     let is_no_share = |key: &str| {
         let sources = |data: &Data| {

@@ -7,6 +7,7 @@ pub(super) mod session;
 pub(super) mod state;
 pub(super) mod tensorboard;
 
+pub use changes::refuse_changes;
 pub use prepare::{check_augmented_classes, check_memory};
 pub use session::Session;
 pub use state::{State, history};

@@ -1,6 +1,6 @@
 //! A run in memory: everything that a step changes, for a new run and for a resume.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 
@@ -240,11 +240,7 @@ impl Session {
             ema: config.train.ema_decay.map(ema),
             model,
         };
-        let datasets = Datasets {
-            train: Arc::clone(&data.train),
-            validation: Arc::clone(&data.validation),
-            normalizer,
-        };
+        let datasets = Datasets::new(&config, &data.train, &data.validation, normalizer);
         let mut session = Self {
             datasets,
             learner,

@@ -1,0 +1,371 @@
+//! Trains the networks of a cross-validation: a run for each fold in the folder of the run, one
+//! after the other; then measures each image by the network that held it back, and the test images
+//! by all of them.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Args, Ended, begin, config_of_run, fetch_weights,
+    measure::{Results, best_checkpoint, reading, subject, validation, write},
+    places::{RunRecipe, check_recipe, new_folder},
+    tell_of_moves, train_session,
+    words::{summary_table, warn},
+};
+use crate::{
+    base::{io::files::write_atomic, names, usage::UsageError},
+    checkpoint::{self, Checkpoint, CheckpointError, Ensemble, RunFolder, resolve_resumable},
+    commands::{
+        common::{contact_sheet, exit_status::ExitStatus, inputs},
+        ui::{self, Terminal, say, signals::Signals},
+    },
+    config::Config,
+    data::{TrainingData, duplicates::scan::Scan, table::to_csv},
+    evaluation::{Evaluation, page::OUT_OF_FOLD, predictor::Predictor},
+    nn::device::Compute,
+    train::Session,
+};
+
+/// Trains a recipe with folds into the run folder `out` or a new one.
+///
+/// # Errors
+/// Returns an error if anything ends the run.
+pub(super) fn start(
+    config: Config,
+    (out, is_dry): (Option<&Path>, bool),
+    signals: &Signals,
+) -> anyhow::Result<ExitStatus> {
+    let prepared = Prepared::new(config)?;
+    if is_dry {
+        return prepared.dry_run();
+    }
+    let folder = new_folder(&prepared.config.name, out)?;
+    prepared.train_and_present(folder, signals)
+}
+
+/// Resumes the run in the folder `path`, whose folds `ensemble` lists: finished folds stay as they
+/// are, the one that was stopped goes on, and the others follow.
+///
+/// # Errors
+/// Returns an error if anything ends the run.
+pub(super) fn resume(
+    args: &Args,
+    (path, ensemble): (&Path, &Ensemble),
+    signals: &Signals,
+) -> anyhow::Result<ExitStatus> {
+    // First of all: whoever trains the run may be changing it.
+    let folder = RunFolder::open(path)?;
+    let config = config_of_run(args, path)?;
+    check_recipe(&config, path, ensemble)?;
+    let prepared = Prepared::read(config).inspect_err(tell_of_moves)?;
+    if args.dry_run {
+        return prepared.dry_resume(folder);
+    }
+    prepared.train_and_present(folder, signals)
+}
+
+/// A cross-validation whose images are read.
+pub(super) struct Prepared {
+    config: Config,
+    folds: Vec<TrainingData>,
+    compute: Compute,
+}
+
+/// How a cross-validation ended.
+pub(super) enum Came {
+    /// It is trained and measured.
+    Measured(Box<Measured>),
+    /// A signal stopped it, or a fold has no best epoch.
+    Ended(ExitStatus),
+}
+
+/// A cross-validation that is trained and measured.
+pub(super) struct Measured {
+    pub(super) run: Run,
+    /// The first fold, which has the same test images as the others.
+    pub(super) data: TrainingData,
+    /// The networks of the folds.
+    pub(super) checkpoints: Vec<Checkpoint>,
+    /// All images, each by the network that held it back.
+    pub(super) evaluation: Evaluation,
+}
+
+impl Prepared {
+    /// Reads the images of a new run.
+    ///
+    /// # Errors
+    /// Returns an error if they can't be trained on, or the device can't be used.
+    pub(super) fn new(config: Config) -> anyhow::Result<Self> {
+        let prepared = Self::read(config)?;
+        match &prepared.folds[0].without_effect {
+            Some(words) => Err(UsageError(words.clone()).into()),
+            None => Ok(prepared),
+        }
+    }
+
+    /// Returns the seed of the run.
+    pub(super) fn seed(&self) -> u64 {
+        self.config.seed
+    }
+
+    /// Does the same as [`Self::new`] for an existing run, where a pattern may match nothing any
+    /// more.
+    pub(super) fn read(config: Config) -> anyhow::Result<Self> {
+        let count = config.all_folds().expect("a recipe with folds");
+        let folds = inputs::load_folds(&config, count)?;
+        warn(&folds[0], &config);
+        fetch_weights(&config)?;
+        Ok(Self {
+            compute: ui::open_device(config.device)?,
+            config,
+            folds,
+        })
+    }
+
+    /// Shows what would be trained.
+    pub(super) fn dry_run(&self) -> anyhow::Result<ExitStatus> {
+        let config = self.config.of_fold(1);
+        let session = Session::start(config, &self.folds[0], &self.compute.device)?;
+        session.remarks.iter().for_each(|remark| say(remark));
+        say(&summary_table(&session));
+        say("A dry run: nothing was trained or written.");
+        Ok(ExitStatus::Done)
+    }
+
+    /// Checks whether the run in `folder` can be resumed.
+    fn dry_resume(self, folder: RunFolder) -> anyhow::Result<ExitStatus> {
+        let (run, mut folds) = self.run(folder, None);
+        for (index, data) in folds.iter_mut().enumerate() {
+            run.restore(index, data)?;
+        }
+        say("A dry run: the run can be resumed.");
+        Ok(ExitStatus::Done)
+    }
+
+    fn run(self, folder: RunFolder, whole: Option<RunRecipe>) -> (Run, Vec<TrainingData>) {
+        let own = RunRecipe {
+            path: folder.path().to_owned(),
+            config: self.config,
+        };
+        let run = Run {
+            own,
+            whole,
+            ensemble: Ensemble::of_folds(self.folds.len()),
+            folder,
+            compute: self.compute,
+        };
+        (run, self.folds)
+    }
+
+    fn train_and_present(self, folder: RunFolder, signals: &Signals) -> anyhow::Result<ExitStatus> {
+        say(&format!("Run folder: {}", names::of_path(folder.path())));
+        match self.train(folder, None, signals)? {
+            Came::Measured(found) => found.present(),
+            Came::Ended(status) => Ok(status),
+        }
+    }
+
+    /// Trains what isn't trained yet, then measures it on the images that were held back. `whole`
+    /// is the run that it is a part of, if there is one.
+    ///
+    /// # Errors
+    /// Returns an error if anything ends the run.
+    pub(super) fn train(
+        self,
+        folder: RunFolder,
+        whole: Option<RunRecipe>,
+        signals: &Signals,
+    ) -> anyhow::Result<Came> {
+        let (run, mut folds) = self.run(folder, whole);
+        run.begin(&folds[0])?;
+        let mut epochs = Vec::new();
+        for (index, data) in folds.iter_mut().enumerate() {
+            match run.train_fold(index, data, signals)? {
+                Ok(epoch) => epochs.push(epoch),
+                Err(status) => return Ok(Came::Ended(status)),
+            }
+        }
+        run.measure(folds, &epochs)
+    }
+}
+
+/// A run of several folds, which are counted from 0 here.
+pub(super) struct Run {
+    own: RunRecipe,
+    folder: RunFolder,
+    /// The run that it is a part of, if there is one.
+    whole: Option<RunRecipe>,
+    ensemble: Ensemble,
+    pub(super) compute: Compute,
+}
+
+impl Run {
+    /// Writes the files that precede the first fold.
+    fn begin(&self, first: &TrainingData) -> anyhow::Result<()> {
+        let path = self.own.path.as_path();
+        if Ensemble::open(path)?.is_some() {
+            return Ok(());
+        }
+        self.own.write()?;
+        if !first.skipped.is_empty() {
+            write_atomic(&path.join("skipped.csv"), &to_csv(&first.skipped))?;
+        }
+        if !first.damaged.is_empty() {
+            write_atomic(&path.join("damaged.csv"), &to_csv(&first.damaged))?;
+        }
+        // From here on, the run can be resumed.
+        self.ensemble.write(&self.folder)?;
+        if self.own.config.augment.is_active() {
+            let sample = contact_sheet::sample(&self.own.config.of_fold(1), first)?;
+            write_atomic(&path.join("augmentation.png"), &sample)?;
+        }
+        Ok(())
+    }
+
+    /// Trains a fold, unless it is trained already. Returns its best epoch, or the exit status if a
+    /// signal stopped it or it has none.
+    fn train_fold(
+        &self,
+        index: usize,
+        data: &mut TrainingData,
+        signals: &Signals,
+    ) -> anyhow::Result<Result<usize, ExitStatus>> {
+        let name = format!("Fold {} of {}", index + 1, self.ensemble.members.len());
+        let mut session = self.open(index, data)?;
+        if index == 0 {
+            // A resume with other data or a recipe that doesn't fit has ended by now.
+            self.whole.iter().try_for_each(RunRecipe::write)?;
+            self.own.write()?;
+        }
+        // What was seen of the images lies in the run folder now, and takes 4 KiB each.
+        data.survey = Scan::default();
+        let is_new = session.state.step == 0;
+        if is_new && index == 0 {
+            session.remarks.iter().for_each(|remark| say(remark));
+            say(&summary_table(&session));
+        }
+        let whole = &self.whole.as_ref().unwrap_or(&self.own).path;
+        let (training, held) = (data.train.images.len(), data.validation.images.len());
+        let (epoch, batch) = (session.state.epoch, session.state.batch);
+        say(&match session.finished() {
+            Some(end) => format!("{name}: nothing to train, {end}"),
+            None if is_new => format!("{name}: {training} training and {held} validation images"),
+            None => format!("{name}: resuming after epoch {epoch}, batch {batch}"),
+        });
+        if session.finished().is_none()
+            && let Ended::Stopped(status) = train_session(&mut session, whole, signals)?
+        {
+            return Ok(Err(status));
+        }
+        let Some((value, epoch)) = session.state.best.found else {
+            say(&format!(
+                "warning: {name}: no epoch had a usable metric, so there is no best one"
+            ));
+            return Ok(Err(ExitStatus::Partly));
+        };
+        let monitor = &self.own.config.train.checkpoint.monitor;
+        say(&format!("{name}: best epoch {epoch}, {monitor} {value:.4}"));
+        Ok(Ok(epoch))
+    }
+
+    /// Returns the session of a fold, restored or new, which has begun in its folder.
+    fn open(&self, index: usize, data: &mut TrainingData) -> anyhow::Result<Session> {
+        let path = self.path(index);
+        // The lock comes first, as that of any run that is resumed.
+        let folder = path.is_dir().then(|| RunFolder::open(&path)).transpose()?;
+        if let (Some(mut session), Some(folder)) = (self.restore(index, data)?, folder) {
+            session.begin(folder, data)?;
+            return Ok(session);
+        }
+        let config = self.own.config.of_fold(index + 1);
+        let mut session = Session::start(config, data, &self.compute.device)?;
+        begin(&mut session, data, RunFolder::create(&path)?)?;
+        Ok(session)
+    }
+
+    /// Restores the session of a fold, or returns `None` if nothing of it was saved.
+    fn restore(&self, index: usize, data: &mut TrainingData) -> anyhow::Result<Option<Session>> {
+        let path = self.path(index);
+        let last = match resolve_resumable(&path) {
+            Ok((last, _)) => last,
+            Err(CheckpointError::Missing(_) | CheckpointError::Unstarted(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let saved = checkpoint::load_resumable(&last)?;
+        saved.checkpoint.fetch_backbone(&Terminal)?;
+        let config = self.own.config.of_fold(index + 1);
+        let places = [path.as_path(), &last];
+        let session = Session::resume(config, data, places, &self.compute.device, saved)?;
+        session.remarks.iter().for_each(|remark| say(remark));
+        Ok(Some(session))
+    }
+
+    /// Returns the run folder of a fold.
+    pub(super) fn path(&self, index: usize) -> PathBuf {
+        self.own.path.as_path().join(&self.ensemble.members[index])
+    }
+
+    /// Measures each fold, and all images by the networks that held them back.
+    fn measure(self, mut folds: Vec<TrainingData>, epochs: &[usize]) -> anyhow::Result<Came> {
+        let path = self.own.path.as_path();
+        let evaluations = folds
+            .iter()
+            .zip(epochs)
+            .enumerate()
+            .map(|(index, (data, epoch))| self.measure_fold(index, data, *epoch))
+            .collect::<anyhow::Result<Vec<Evaluation>>>()?;
+        let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(path)?)?;
+        let metas = checkpoints.iter().map(|checkpoint| &checkpoint.meta);
+        let evaluation = Evaluation::out_of_fold(&metas.zip(evaluations).collect::<Vec<_>>());
+        let subject = subject(
+            path,
+            (&evaluation, OUT_OF_FOLD),
+            &checkpoints,
+            &self.compute,
+        );
+        write(&subject, path)?;
+        Ok(Came::Measured(Box::new(Measured {
+            data: folds.swap_remove(0),
+            checkpoints,
+            evaluation,
+            run: self,
+        })))
+    }
+
+    /// Measures the best epoch of a fold on the images that it held back.
+    fn measure_fold(
+        &self,
+        index: usize,
+        data: &TrainingData,
+        epoch: usize,
+    ) -> anyhow::Result<Evaluation> {
+        let folder = self.path(index);
+        let checkpoint = best_checkpoint(&folder, epoch)?;
+        let predictor = Predictor::new(&checkpoint, &self.compute, &Terminal)?;
+        let predictor = reading(predictor, &self.own.config);
+        let evaluation = validation(&predictor, &data.validation, &folder)?;
+        let of_fold = std::slice::from_ref(&checkpoint);
+        let subject = subject(&folder, (&evaluation, "val"), of_fold, &self.compute);
+        write(&subject, &folder)?;
+        Ok(evaluation)
+    }
+}
+
+impl Measured {
+    /// Measures the test images by all networks, and presents the results.
+    fn present(self) -> anyhow::Result<ExitStatus> {
+        let Self {
+            run,
+            data,
+            checkpoints,
+            evaluation,
+        } = self;
+        let results = Results {
+            config: &run.own.config,
+            path: &run.own.path,
+            first: &run.path(0),
+            compute: &run.compute,
+            checkpoints: &checkpoints,
+        };
+        results.present(&evaluation, data)
+    }
+}
