@@ -106,26 +106,11 @@ impl Moved {
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
-    let paths = checkpoint::resolve_all(&args.checkpoint)?;
-    if let (Some(_), [first, _, ..]) = (&args.logits, paths.as_slice()) {
-        let message = format!(
-            "--logits are those of one network, and this run has {}; name one, such as {}: {}",
-            paths.len(),
-            names::of_path(first),
-            names::of_path(&args.checkpoint)
-        );
-        return Err(UsageError(message).into());
-    }
+    let paths = paths(args)?;
     let checkpoints = checkpoint::load_all(&paths)?;
     // All folds have the same images, and those of the first are as well known as any.
     let run = run_of(&paths[0]);
-    if let Some(out) = &args.out {
-        let folders: Vec<_> = folders::of_run(run)
-            .into_iter()
-            .chain(args.data.clone().filter(|data| data.is_dir()))
-            .collect();
-        folders::refuse_inside(out, &folders, "--out")?;
-    }
+    refuse_inside(args, run)?;
     if run.is_some() {
         for (checkpoint, path) in checkpoints.iter().zip(&paths) {
             checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
@@ -176,6 +161,29 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     };
     present(args, &subject, &paths[0])?;
     Ok(ExitStatus::Done)
+}
+
+/// Returns the checkpoints that the arguments name.
+fn paths(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
+    let paths = checkpoint::resolve_all(&args.checkpoint)?;
+    if let (Some(_), [first, _, ..]) = (&args.logits, paths.as_slice()) {
+        let message = format!(
+            "--logits are those of one network, and this run has {}; name one, such as {}: {}",
+            paths.len(),
+            names::of_path(first),
+            names::of_path(&args.checkpoint)
+        );
+        return Err(UsageError(message).into());
+    }
+    Ok(paths)
+}
+
+/// Refuses results among images.
+fn refuse_inside(args: &Args, run: Option<&Path>) -> Result<(), UsageError> {
+    let Some(out) = &args.out else { return Ok(()) };
+    let data = args.data.clone().filter(|data| data.is_dir());
+    let folders: Vec<_> = folders::of_run(run).into_iter().chain(data).collect();
+    folders::refuse_inside(out, &folders, "--out")
 }
 
 /// Returns the images that the arguments name. `path` is that of the first checkpoint.
