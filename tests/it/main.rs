@@ -23,6 +23,7 @@ mod evaluation;
 mod export;
 mod gpu;
 mod help;
+mod import;
 mod init;
 mod inspect;
 mod kernels;

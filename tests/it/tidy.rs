@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 10] = [
     &["nn"],
     &["checkpoint"],
     &["train", "report", "export"],
-    &["explain", "inspect"],
+    &["explain", "inspect", "import"],
     &["evaluation"],
     &["commands", "cli"],
 ];

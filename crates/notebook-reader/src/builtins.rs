@@ -70,17 +70,8 @@ impl Machine<'_> {
                 }
                 Some(_) => None,
             },
-            "math.ceil" | "numpy.ceil" => rounded(name, number(first?)?.ceil()),
-            "math.floor" | "numpy.floor" => rounded(name, number(first?)?.floor()),
-            "math.sqrt" | "numpy.sqrt" => finite(number(first?)?.sqrt()),
-            "math.exp" | "numpy.exp" => finite(number(first?)?.exp()),
-            "math.log" | "numpy.log" if is_alone => finite(number(first?)?.ln()),
-            "math.cos" | "numpy.cos" => finite(number(first?)?.cos()),
-            "math.pow" | "pow" | "numpy.power" => {
-                finite(number(first?)?.powf(number(values.get(1)?)?))
-            }
             "print" | "display" | "IPython.display.display" => Some(Value::None),
-            _ => None,
+            _ => of_math(name, &values),
         }
     }
 
@@ -255,8 +246,23 @@ impl Machine<'_> {
     }
 }
 
+/// Functions of `math` and numpy on numbers.
+fn of_math(name: &str, values: &[Value]) -> Option<Value> {
+    let (first, is_alone) = (values.first(), values.len() == 1);
+    match name {
+        "math.ceil" | "numpy.ceil" => rounded(name, number(first?)?.ceil()),
+        "math.floor" | "numpy.floor" => rounded(name, number(first?)?.floor()),
+        "math.sqrt" | "numpy.sqrt" => finite(number(first?)?.sqrt()),
+        "math.exp" | "numpy.exp" => finite(number(first?)?.exp()),
+        "math.log" | "numpy.log" if is_alone => finite(number(first?)?.ln()),
+        "math.cos" | "numpy.cos" => finite(number(first?)?.cos()),
+        "math.pow" | "pow" | "numpy.power" => finite(number(first?)?.powf(number(values.get(1)?)?)),
+        _ => None,
+    }
+}
+
 fn whole(value: f64) -> Option<Value> {
-    (value.abs() < 9e15).then(|| Value::Int(value as i64))
+    (value.abs() < 9e15).then_some(Value::Int(value as i64))
 }
 
 /// numpy's functions return floating-point numbers, those of `math` whole ones.

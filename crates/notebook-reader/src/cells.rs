@@ -83,7 +83,7 @@ impl Notebook {
     ///
     /// # Errors
     /// Returns an error if the file is no JSON of a notebook, or too long.
-    pub fn notebook(bytes: &[u8]) -> Result<Self, ReadError> {
+    pub fn from_ipynb(bytes: &[u8]) -> Result<Self, ReadError> {
         check(bytes.len(), "bytes", MOST_BYTES)?;
         let file: File = serde_json::from_slice(bytes)?;
         let sheets = file.worksheets.into_iter().flat_map(|sheet| sheet.cells);
@@ -106,7 +106,7 @@ impl Notebook {
     ///
     /// # Errors
     /// Returns an error if the file isn't UTF-8, or too long.
-    pub fn script(bytes: &[u8]) -> Result<Self, ReadError> {
+    pub fn from_py(bytes: &[u8]) -> Result<Self, ReadError> {
         check(bytes.len(), "bytes", MOST_CODE)?;
         let text =
             std::str::from_utf8(bytes).map_err(|error| ReadError::NotText(error.valid_up_to()))?;
@@ -163,7 +163,7 @@ mod tests {
                 vec!["a\nb"],
             ),
         ] {
-            let found = Notebook::notebook(file.as_bytes()).expect("a notebook");
+            let found = Notebook::from_ipynb(file.as_bytes()).expect("a notebook");
             let code: Vec<_> = found.cells.iter().map(|cell| cell.code.as_str()).collect();
             assert_eq!(code, expected);
         }
@@ -173,9 +173,9 @@ mod tests {
     fn other_files_are_refused_with_the_reason() {
         let error =
             |result: Result<Notebook, ReadError>| result.expect_err("no notebook").to_string();
-        assert!(error(Notebook::notebook(b"a = 1")).starts_with("found no notebook"));
-        assert!(error(Notebook::script(b"a\xff")).contains("UTF-8 at 1"));
+        assert!(error(Notebook::from_ipynb(b"a = 1")).starts_with("found no notebook"));
+        assert!(error(Notebook::from_py(b"a\xff")).contains("UTF-8 at 1"));
         let long = vec![b' '; MOST_CODE + 1];
-        assert!(error(Notebook::script(&long)).contains("expected at most 262144"));
+        assert!(error(Notebook::from_py(&long)).contains("expected at most 262144"));
     }
 }

@@ -46,6 +46,35 @@ impl<'a> Machine<'a> {
                 self.attribute(&of, &attribute.attr, range)
             }
             Expr::Subscript(subscript) => self.subscript(subscript),
+            Expr::BinOp(operation) => {
+                let left = self.expression(&operation.left);
+                let right = self.expression(&operation.right);
+                self.binary(operation.op, left, right, range)
+            }
+            Expr::UnaryOp(operation) => {
+                let value = self.expression(&operation.operand);
+                self.unary(operation.op, value, range)
+            }
+            Expr::BoolOp(operation) => self.logical(operation),
+            Expr::Compare(comparison) => self.comparison(comparison),
+            Expr::If(choice) => self.choice(&choice.test, [&choice.body, &choice.orelse], range),
+            Expr::Named(named) => {
+                let value = self.expression(&named.value);
+                self.assign(&named.target, value.clone());
+                value
+            }
+            Expr::Lambda(lambda) => self.lambda(lambda),
+            Expr::Call(call) => self.call(call),
+            Expr::Starred(starred) => self.expression(&starred.value),
+            Expr::Await(awaited) => self.expression(&awaited.value),
+            expression => self.collection(expression),
+        }
+    }
+
+    /// A list or the like, or a value of a kind that isn't followed.
+    fn collection(&mut self, expression: &'a Expr) -> Value {
+        let range = expression.range();
+        match expression {
             Expr::Slice(slice) => {
                 let parts = [&slice.lower, &slice.upper, &slice.step].map(|part| {
                     part.as_deref()
@@ -79,25 +108,6 @@ impl<'a> Machine<'a> {
                 pairs.truncate(MOST_LENGTH);
                 self.object(Object::Dict(pairs))
             }
-            Expr::BinOp(operation) => {
-                let left = self.expression(&operation.left);
-                let right = self.expression(&operation.right);
-                self.binary(operation.op, left, right, range)
-            }
-            Expr::UnaryOp(operation) => {
-                let value = self.expression(&operation.operand);
-                self.unary(operation.op, value, range)
-            }
-            Expr::BoolOp(operation) => self.logical(operation),
-            Expr::Compare(comparison) => self.comparison(comparison),
-            Expr::If(choice) => self.choice(&choice.test, [&choice.body, &choice.orelse], range),
-            Expr::Named(named) => {
-                let value = self.expression(&named.value);
-                self.assign(&named.target, value.clone());
-                value
-            }
-            Expr::Lambda(lambda) => self.lambda(lambda),
-            Expr::Call(call) => self.call(call),
             Expr::ListComp(comp) => self.list_of(&comp.elt, &comp.generators, range),
             Expr::SetComp(comp) => self.list_of(&comp.elt, &comp.generators, range),
             Expr::Generator(comp) => self.list_of(&comp.elt, &comp.generators, range),
@@ -112,13 +122,7 @@ impl<'a> Machine<'a> {
                 pairs.truncate(MOST_LENGTH);
                 self.object(Object::Dict(pairs))
             }
-            Expr::Starred(starred) => self.expression(&starred.value),
-            Expr::Await(awaited) => self.expression(&awaited.value),
-            Expr::Yield(_)
-            | Expr::YieldFrom(_)
-            | Expr::TString(_)
-            | Expr::BytesLiteral(_)
-            | Expr::IpyEscapeCommand(_) => self.computed("value", Vec::new(), range),
+            _ => self.computed("value", Vec::new(), range),
         }
     }
 

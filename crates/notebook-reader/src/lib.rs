@@ -1,6 +1,6 @@
 //! Reads a Python notebook or script and follows what it would do, without running any of it.
 //!
-//! [`Notebook::read`] takes the code out of an `.ipynb` or `.py` file; [`trace`] interprets it
+//! [`Notebook`] is the code of an `.ipynb` or `.py` file; [`trace`] interprets it
 //! abstractly: it follows constants, arithmetic, strings, paths, lists, dictionaries, loops over
 //! known ranges, and the functions and classes of the notebook, and returns every call that leads
 //! outside (to a library), with its arguments, cells and lines. What isn't known stays unknown and
@@ -10,7 +10,7 @@
 //! ```
 //! use notebook_reader::{Notebook, Options, Value, trace};
 //!
-//! let notebook = Notebook::script(b"import lib\nsize = 2 * 16\nlib.load('a', side=size)\n")?;
+//! let notebook = Notebook::from_py(b"import lib\nsize = 2 * 16\nlib.load('a', side=size)\n")?;
 //! let trace = trace(&notebook, &Options::default());
 //! let call = trace.calls().next().expect("one call");
 //! assert_eq!(&*call.name, "load");

@@ -34,27 +34,6 @@ impl<'a> Machine<'a> {
 
     fn statement_within(&mut self, statement: &'a Stmt) -> Flow {
         match statement {
-            Stmt::Expr(statement) => {
-                self.expression(&statement.value);
-            }
-            Stmt::Assign(statement) => {
-                let value = self.expression(&statement.value);
-                for target in &statement.targets {
-                    self.assign(target, value.clone());
-                }
-            }
-            Stmt::AnnAssign(statement) => {
-                if let Some(value) = &statement.value {
-                    let value = self.expression(value);
-                    self.assign(&statement.target, value);
-                }
-            }
-            Stmt::AugAssign(statement) => {
-                let left = self.expression(&statement.target);
-                let right = self.expression(&statement.value);
-                let value = self.augmented(statement.op, left, right, statement.range);
-                self.assign(&statement.target, value);
-            }
             Stmt::FunctionDef(definition) => {
                 let function = self.define(definition);
                 self.set_variable(&definition.name, function);
@@ -78,6 +57,37 @@ impl<'a> Machine<'a> {
                 return self.statements(&statement.body);
             }
             Stmt::Try(statement) => return self.attempt(statement),
+            Stmt::Break(_) => return Flow::Break,
+            Stmt::Continue(_) => return Flow::Continue,
+            statement => self.name(statement),
+        }
+        Flow::Next
+    }
+
+    /// A statement that changes what names stand for, or that has no effect here.
+    fn name(&mut self, statement: &'a Stmt) {
+        match statement {
+            Stmt::Expr(statement) => {
+                self.expression(&statement.value);
+            }
+            Stmt::Assign(statement) => {
+                let value = self.expression(&statement.value);
+                for target in &statement.targets {
+                    self.assign(target, value.clone());
+                }
+            }
+            Stmt::AnnAssign(statement) => {
+                if let Some(value) = &statement.value {
+                    let value = self.expression(value);
+                    self.assign(&statement.target, value);
+                }
+            }
+            Stmt::AugAssign(statement) => {
+                let left = self.expression(&statement.target);
+                let right = self.expression(&statement.value);
+                let value = self.augmented(statement.op, left, right, statement.range);
+                self.assign(&statement.target, value);
+            }
             Stmt::Delete(statement) => {
                 for target in &statement.targets {
                     if let (Expr::Name(name), Some(scope)) = (target, self.scopes.last_mut()) {
@@ -117,17 +127,8 @@ impl<'a> Machine<'a> {
                     globals.extend(names);
                 }
             }
-            Stmt::Break(_) => return Flow::Break,
-            Stmt::Continue(_) => return Flow::Continue,
-            Stmt::Match(_)
-            | Stmt::Raise(_)
-            | Stmt::Assert(_)
-            | Stmt::Nonlocal(_)
-            | Stmt::TypeAlias(_)
-            | Stmt::Pass(_)
-            | Stmt::IpyEscapeCommand(_) => {}
+            _ => {}
         }
-        Flow::Next
     }
 
     /// Assigns a value to a name, to an attribute or item, or to several of them.

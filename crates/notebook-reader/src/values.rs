@@ -327,17 +327,6 @@ impl Trace {
     }
 
     fn describe_within(&self, value: &Value, depth: usize) -> String {
-        let listed = |values: &[Value]| {
-            let mut texts: Vec<_> = values
-                .iter()
-                .take(8)
-                .map(|value| self.describe_within(value, depth.saturating_sub(1)))
-                .collect();
-            if values.len() > 8 {
-                texts.push("...".to_owned());
-            }
-            texts.join(", ")
-        };
         match value {
             Value::None => "None".to_owned(),
             Value::Bool(true) => "True".to_owned(),
@@ -346,34 +335,59 @@ impl Trace {
             Value::Float(number) => crate::operators::float_text(*number),
             Value::Str(text) => format!("\"{text}\""),
             Value::Name(name) => name.to_string(),
-            Value::Opaque(number) => self.opaques[*number].text.to_string(),
-            Value::Object(_) if depth == 0 => "...".to_owned(),
-            Value::Object(number) => match &self.objects[*number] {
-                Object::List(values) => format!("[{}]", listed(values)),
-                Object::Tuple(values) => format!("({})", listed(values)),
-                Object::Dict(pairs) => {
-                    let pairs: Vec<_> = pairs
+            Value::Opaque(number) => match &self.opaques[*number] {
+                Opaque {
+                    origin:
+                        Origin::Computed {
+                            operation: "?",
+                            from,
+                        },
+                    ..
+                } if depth > 0 => {
+                    let values: Vec<_> = from
                         .iter()
-                        .take(8)
-                        .map(|(key, value)| {
-                            let text = |value| self.describe_within(value, depth - 1);
-                            format!("{}: {}", text(key), text(value))
-                        })
+                        .map(|value| self.describe_within(value, depth - 1))
                         .collect();
-                    format!("{{{}}}", pairs.join(", "))
+                    values.join(" or ")
                 }
-                Object::Slice([start, stop, _]) => {
-                    let text = |value: &Value| match value {
-                        Value::None => String::new(),
-                        value => self.describe_within(value, depth - 1),
-                    };
-                    format!("{}:{}", text(start), text(stop))
-                }
-                Object::Function { name } | Object::Class { name, .. } => name.to_string(),
-                Object::Instance { class, .. } => match &self.objects[*class] {
-                    Object::Class { name, .. } => format!("{name}()"),
-                    _ => "an object".to_owned(),
-                },
+                opaque => opaque.text.to_string(),
+            },
+            Value::Object(_) if depth == 0 => "...".to_owned(),
+            Value::Object(number) => self.describe_object(*number, depth - 1),
+        }
+    }
+
+    fn describe_object(&self, number: usize, depth: usize) -> String {
+        let text = |value: &Value| self.describe_within(value, depth);
+        let listed = |values: &[Value]| {
+            let mut texts: Vec<_> = values.iter().take(8).map(text).collect();
+            if values.len() > 8 {
+                texts.push("...".to_owned());
+            }
+            texts.join(", ")
+        };
+        match &self.objects[number] {
+            Object::List(values) => format!("[{}]", listed(values)),
+            Object::Tuple(values) => format!("({})", listed(values)),
+            Object::Dict(pairs) => {
+                let pairs = pairs.iter().take(8);
+                let pairs: Vec<_> = pairs
+                    .map(|(key, value)| format!("{}: {}", text(key), text(value)))
+                    .collect();
+                format!("{{{}}}", pairs.join(", "))
+            }
+            Object::Slice(parts) => {
+                let [start, stop, _] = parts;
+                let bound = |value: &Value| match value {
+                    Value::None => String::new(),
+                    value => text(value),
+                };
+                format!("{}:{}", bound(start), bound(stop))
+            }
+            Object::Function { name } | Object::Class { name, .. } => name.to_string(),
+            Object::Instance { class, .. } => match &self.objects[*class] {
+                Object::Class { name, .. } => format!("{name}()"),
+                _ => "an object".to_owned(),
             },
         }
     }
