@@ -13,6 +13,7 @@ use emberlens::{
             memory::{Room, set_limit},
         },
     },
+    import::{self, Format, ImportError, Setup},
     nn::pretrained,
 };
 
@@ -59,6 +60,29 @@ pub(crate) fn recipes(bytes: &[u8]) -> bool {
             assert_eq!(again, config);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    is_accepted
+}
+
+/// Imports a notebook and a script. A recipe is accepted by the reader of recipes.
+pub(crate) fn notebooks(bytes: &[u8]) -> bool {
+    let mut is_accepted = false;
+    for format in [Format::Notebook, Format::Script] {
+        let setup = Setup {
+            format,
+            file: "notebook".to_owned(),
+            name: "notebook".to_owned(),
+            data: None,
+        };
+        match import::read(bytes, &setup) {
+            Ok(imported) => {
+                let parsed = config::parse(&imported.recipe, Path::new("recipe.toml"), &[]);
+                parsed.unwrap_or_else(|error| panic!("{error} in:\n{}", imported.recipe));
+                is_accepted = true;
+            }
+            Err(ImportError::Recipe(error)) => panic!("{error}"),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
     }
     is_accepted
 }

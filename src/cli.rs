@@ -10,8 +10,8 @@ use crate::{
     commands::{
         augment, bench, calibrate,
         common::exit_status::ExitStatus,
-        demo, devices, evaluate, explain, export, init, inspect, predict, preview, recipes, runs,
-        serve,
+        demo, devices, evaluate, explain, export, import, init, inspect, predict, preview, recipes,
+        runs, serve,
         shell::{completions, man},
         train, ui, weights,
     },
@@ -69,6 +69,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Write a recipe for a folder or list of images
     Init(init::Args),
+    /// Turn a Keras notebook or script into a recipe, and name what is wrong with it
+    Import(import::Args),
     /// List the recipes that come with the program, or print one
     Recipes(recipes::Args),
     /// Print a script by which a shell completes the command line
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Recipes(args) => recipes::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),

@@ -19,7 +19,7 @@
 //! | tensors | [`nn`]: networks, losses, optimizers, devices, weights, in Burn |
 //! | files of a run | [`checkpoint`]: saved as a whole, refused where a byte is wrong |
 //! | training | [`train`]: the loop and the run; [`report`]: figures, pages; [`export`]: ONNX |
-//! | inspection | [`explain`]: where a network looks; [`inspect`]: what is wrong with images |
+//! | inspection | [`explain`]: maps; [`inspect`]: images; [`import`]: notebooks to recipes |
 //! | measuring | [`evaluation`]: a checkpoint on images, with intervals, tables and pages |
 //! | serving | `serve`, with the feature of that name: a checkpoint over HTTP |
 //! | program | [`commands`] and [`cli`]: arguments, exit codes, everything printed |
@@ -135,6 +135,7 @@ pub mod data;
 pub mod evaluation;
 pub mod explain;
 pub mod export;
+pub mod import;
 pub mod inspect;
 pub mod metrics;
 pub mod nn;

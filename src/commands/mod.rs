@@ -10,6 +10,7 @@ pub mod devices;
 pub mod evaluate;
 pub mod explain;
 pub mod export;
+pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod predict;

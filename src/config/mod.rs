@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::architecture::{Architecture, Dialect};
 pub use docs::{reference_markdown, schema_json};
 pub use keras::{
-    Counterpart, KERAS_LAYERS, KERAS_SOURCES, KERAS_TRAINING, KerasArgument, KerasCall,
-    keras_markdown,
+    Counterpart, KERAS_LAYERS, KERAS_NETWORKS, KERAS_SOURCES, KERAS_TRAINING, KerasArgument,
+    KerasCall, keras_markdown,
 };
 pub use layers::{
     Around, AveragePoolRecipe, ConvRecipe, DropoutRecipe, Function, Init, LayerRecipe,

@@ -7,7 +7,7 @@ use emberlens::{
     augment::examples_markdown,
     cli,
     config::{
-        Counterpart, KERAS_LAYERS, KERAS_SOURCES, KERAS_TRAINING, keras_markdown,
+        Counterpart, KERAS_LAYERS, KERAS_NETWORKS, KERAS_SOURCES, KERAS_TRAINING, keras_markdown,
         reference_markdown, schema_json,
     },
 };
@@ -88,7 +88,7 @@ fn every_argument_of_keras_leads_to_a_key_or_a_command() {
     assert_written("docs/coming-from-keras.md", &page);
     let keys = schema_keys();
     let place = Place::new();
-    let calls = [KERAS_SOURCES, KERAS_TRAINING, KERAS_LAYERS].concat();
+    let calls = [KERAS_SOURCES, KERAS_TRAINING, KERAS_LAYERS, KERAS_NETWORKS].concat();
     for argument in calls.iter().flat_map(|call| call.arguments) {
         match argument.here {
             Counterpart::Keys(named) => {

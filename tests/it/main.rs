@@ -24,6 +24,7 @@ mod export;
 mod folds;
 mod gpu;
 mod help;
+mod import;
 mod init;
 mod inspect;
 mod kernels;

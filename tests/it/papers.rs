@@ -182,11 +182,36 @@ fn prepared() -> &'static Place {
             fs::remove_dir_all(place.path(folder)).expect("removed");
         }
         place.done("train IMAGES --out RUN --set train.epochs=1");
+        place.write("notebook.py", &keras_block("python"));
         for run in ["OTHER", "checkpoints/flowers"] {
             copy(&place.path("RUN"), &place.path(run));
         }
         place
     })
+}
+
+/// The first block of a language in the page for those who come from Keras.
+fn keras_block(language: &str) -> String {
+    let text = fs::read_to_string(root().join("docs/coming-from-keras.md")).expect("the page");
+    let blocks = parts(&text).1;
+    let block = blocks
+        .iter()
+        .find(|block| block.language == language)
+        .expect("one");
+    block.lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_page_shows_what_import_makes_of_a_notebook() {
+    let place = Place::new();
+    place.write("notebook.py", &keras_block("python"));
+    let ran = place.done("import notebook.py --out notebook.toml");
+    let shown = format!(
+        "$ emberlens import notebook.py --out notebook.toml\n{}",
+        ran.out
+    );
+    assert_eq!(keras_block("text"), shown);
+    assert_eq!(keras_block("toml"), place.read("notebook.toml"));
 }
 
 /// Runs a line as a shell does. Training is cut short.

@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 11] = [
     &["nn"],
     &["checkpoint"],
     &["train", "report", "export"],
-    &["explain", "inspect"],
+    &["explain", "inspect", "import"],
     &["evaluation"],
     &["serve"],
     &["commands", "cli"],

@@ -1,4 +1,4 @@
-//! Mutated images, recipes, lists and weights go to the program's readers: none panics, and memory
+//! Mutated images, recipes, lists, notebooks and weights go to the program's readers: none panics, and memory
 //! and time stay within bounds. The same readers with the same seeds are fuzzed by `scripts/fuzz`,
 //! which finds more; this is what each test run can afford.
 //!
@@ -107,6 +107,11 @@ fn recipes_of_any_text_are_read_or_explained() {
 #[test]
 fn lists_of_any_text_are_read_or_explained() {
     check("lists", &seeds::lists(), 1000, doors::lists);
+}
+
+#[test]
+fn notebooks_of_any_text_are_followed_or_explained() {
+    check("notebooks", &seeds::notebooks(), 3000, doors::notebooks);
 }
 
 #[test]

@@ -24,6 +24,29 @@ fn goldens(path: &str, ending: &str, most: usize) -> Vec<Vec<u8>> {
     found.into_iter().map(|(_, bytes)| bytes).collect()
 }
 
+/// Notebooks and scripts that train.
+pub(crate) fn notebooks() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/notebooks");
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .expect("notebooks")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| !path.ends_with("nothing_trained.py"))
+        .collect();
+    paths.sort();
+    let scripts = paths.iter().map(|path| fs::read(path).expect("a script"));
+    scripts
+        .flat_map(|script| {
+            let text = String::from_utf8(script.clone()).expect("text");
+            let cells: Vec<_> = text
+                .split("# %%\n")
+                .map(|code| serde_json::json!({ "cell_type": "code", "source": code }))
+                .collect();
+            let notebook = serde_json::json!({ "cells": cells }).to_string();
+            [script, notebook.into_bytes()]
+        })
+        .collect()
+}
+
 /// Images: those that the `image` crate writes, those that it doesn't, JPEGs and TIFFs.
 pub(crate) fn images() -> Vec<Vec<u8>> {
     let levels = |x: u32, y: u32| [x * 11, y * 15, x * y, 255 - x * 3].map(|level| level as u8);

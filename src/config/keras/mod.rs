@@ -2,12 +2,14 @@
 //! `docs/coming-from-keras.md`. Checked against Keras 3.15.
 
 mod layers;
+mod network;
 mod sources;
 mod training;
 
 use std::fmt::Write;
 
 pub use layers::KERAS_LAYERS;
+pub use network::KERAS_NETWORKS;
 pub use sources::KERAS_SOURCES;
 pub use training::KERAS_TRAINING;
 
@@ -78,16 +80,20 @@ pub fn keras_markdown() -> String {
         }
         text.push('\n');
     }
-    let _ = write!(text, "### Preprocessing layers\n\n{HEAD}");
-    for call in KERAS_LAYERS {
-        for argument in call.arguments {
-            write_row(
-                &mut text,
-                &format!("{}: {}", call.name, argument.name),
-                argument,
-            );
+    for (title, calls) in [
+        ("Preprocessing layers", KERAS_LAYERS),
+        ("Layers of a network", KERAS_NETWORKS),
+    ] {
+        let _ = write!(text, "### {title}\n\n{HEAD}");
+        for call in calls {
+            for argument in call.arguments {
+                let name = format!("{}: {}", call.name, argument.name);
+                write_row(&mut text, &name, argument);
+            }
         }
+        text.push('\n');
     }
+    text.truncate(text.trim_end().len() + 1);
     text
 }
 

@@ -1,0 +1,448 @@
+//! Expressions: literals, names, attributes, items, comprehensions and f-strings.
+
+use ruff_python_ast::{
+    BoolOp, Comprehension, Expr, ExprBoolOp, ExprCompare, ExprFString, ExprSubscript, FStringPart,
+    InterpolatedStringElement, Number,
+};
+use ruff_text_size::{Ranged, TextRange};
+
+use crate::{
+    machine::{FunctionKind, MOST_LENGTH, Machine},
+    operators::position,
+    values::{Object, Origin, Value},
+};
+
+/// Maximum depth of attribute names, as in `a.b.c`.
+const MOST_NAME: usize = 300;
+
+impl<'a> Machine<'a> {
+    pub(crate) fn expression(&mut self, expression: &'a Expr) -> Value {
+        let range = expression.range();
+        if self.is_exhausted(range) {
+            return Value::None;
+        }
+        self.deeper(|machine| machine.expression_within(expression))
+            .unwrap_or_else(|| self.computed("deep", Vec::new(), range))
+    }
+
+    fn expression_within(&mut self, expression: &'a Expr) -> Value {
+        let range = expression.range();
+        match expression {
+            Expr::NoneLiteral(_) | Expr::EllipsisLiteral(_) => Value::None,
+            Expr::BooleanLiteral(literal) => Value::Bool(literal.value),
+            Expr::NumberLiteral(literal) => match &literal.value {
+                Number::Int(number) => match number.as_i64() {
+                    Some(number) => Value::Int(number),
+                    None => self.computed("large number", Vec::new(), range),
+                },
+                Number::Float(number) => Value::Float(*number),
+                Number::Complex { .. } => self.computed("complex number", Vec::new(), range),
+            },
+            Expr::StringLiteral(literal) => self.string(literal.value.to_str().to_owned(), range),
+            Expr::FString(literal) => self.f_string(literal),
+            Expr::Name(name) => self.variable(&name.id),
+            Expr::Attribute(attribute) => {
+                let of = self.expression(&attribute.value);
+                self.attribute(&of, &attribute.attr, range)
+            }
+            Expr::Subscript(subscript) => self.subscript(subscript),
+            Expr::BinOp(operation) => {
+                let left = self.expression(&operation.left);
+                let right = self.expression(&operation.right);
+                self.binary(operation.op, left, right, range)
+            }
+            Expr::UnaryOp(operation) => {
+                let value = self.expression(&operation.operand);
+                self.unary(operation.op, value, range)
+            }
+            Expr::BoolOp(operation) => self.logical(operation),
+            Expr::Compare(comparison) => self.comparison(comparison),
+            Expr::If(choice) => self.choice(&choice.test, [&choice.body, &choice.orelse], range),
+            Expr::Named(named) => {
+                let value = self.expression(&named.value);
+                self.assign(&named.target, value.clone());
+                value
+            }
+            Expr::Lambda(lambda) => self.lambda(lambda),
+            Expr::Call(call) => self.call(call),
+            Expr::Starred(starred) => self.expression(&starred.value),
+            Expr::Await(awaited) => self.expression(&awaited.value),
+            expression => self.collection(expression),
+        }
+    }
+
+    /// A list or the like, or a value of a kind that isn't followed.
+    fn collection(&mut self, expression: &'a Expr) -> Value {
+        let range = expression.range();
+        match expression {
+            Expr::Slice(slice) => {
+                let parts = [&slice.lower, &slice.upper, &slice.step].map(|part| {
+                    part.as_deref()
+                        .map_or(Value::None, |part| self.expression(part))
+                });
+                self.object(Object::Slice(parts))
+            }
+            Expr::Tuple(tuple) => {
+                let values = self.several(&tuple.elts);
+                self.object(Object::Tuple(values))
+            }
+            Expr::List(list) => {
+                let values = self.several(&list.elts);
+                self.list(values, range)
+            }
+            Expr::Set(set) => {
+                let values = self.several(&set.elts);
+                self.list(values, range)
+            }
+            Expr::Dict(dict) => {
+                let mut pairs = Vec::new();
+                for item in &dict.items {
+                    let key = item.key.as_ref().map(|key| self.expression(key));
+                    let value = self.expression(&item.value);
+                    match (key, self.trace.object(&value)) {
+                        (Some(key), _) => pairs.push((key, value)),
+                        (None, Some(Object::Dict(more))) => pairs.extend(more.iter().cloned()),
+                        (None, _) => {}
+                    }
+                }
+                pairs.truncate(MOST_LENGTH);
+                self.object(Object::Dict(pairs))
+            }
+            Expr::ListComp(comp) => self.list_of(&comp.elt, &comp.generators, range),
+            Expr::SetComp(comp) => self.list_of(&comp.elt, &comp.generators, range),
+            Expr::Generator(comp) => self.list_of(&comp.elt, &comp.generators, range),
+            Expr::DictComp(comp) => {
+                let mut pairs = Vec::new();
+                if let Some(key) = &comp.key {
+                    self.rounds(&comp.generators, &mut |machine| {
+                        let pair = (machine.expression(key), machine.expression(&comp.value));
+                        pairs.push(pair);
+                    });
+                }
+                pairs.truncate(MOST_LENGTH);
+                self.object(Object::Dict(pairs))
+            }
+            _ => self.computed("value", Vec::new(), range),
+        }
+    }
+
+    fn several(&mut self, expressions: &'a [Expr]) -> Vec<Value> {
+        let mut values = Vec::new();
+        for expression in expressions {
+            let value = self.expression(expression);
+            match expression {
+                Expr::Starred(_) => match self.elements(&value) {
+                    Some(more) => values.extend(more),
+                    None => values.push(value),
+                },
+                _ => values.push(value),
+            }
+        }
+        values.truncate(MOST_LENGTH);
+        values
+    }
+
+    pub(crate) fn attribute(&mut self, of: &Value, name: &str, range: TextRange) -> Value {
+        if let Value::Name(module) = of
+            && module.len() < MOST_NAME
+        {
+            let whole = format!("{module}.{name}");
+            // A constant of a module that the notebook sets elsewhere is unknown here.
+            return Value::Name(whole.into());
+        }
+        if let Some(value) = self.member(of, name) {
+            let is_property = matches!(of, Value::Object(_))
+                && self.kind_of(&value) == Some(FunctionKind::Property);
+            if is_property {
+                return self.call_function(&value, vec![(None, of.clone())], range);
+            }
+            return value;
+        }
+        if let (Value::Str(text), "name" | "stem" | "parent") = (of, name) {
+            return path_part(text, name);
+        }
+        if name == "shape"
+            && let Value::Int(_) | Value::Float(_) = of
+        {
+            return self.object(Object::Tuple(Vec::new()));
+        }
+        if let Some(value) = self.parsed_argument(of, name) {
+            return value;
+        }
+        let (of, name) = (of.clone(), name.into());
+        self.opaque(Origin::Attribute { of, name }, range)
+    }
+
+    /// Returns an attribute of an object of the notebook's classes, or of a class.
+    pub(crate) fn member(&self, of: &Value, name: &str) -> Option<Value> {
+        let mut value = of.clone();
+        for _ in 0..16 {
+            match self.trace.object(&value)? {
+                Object::Instance { class, attributes } => {
+                    if let Some(found) = attributes.get(name) {
+                        return Some(found.clone());
+                    }
+                    value = Value::Object(*class);
+                }
+                Object::Class {
+                    attributes, bases, ..
+                } => {
+                    if let Some(found) = attributes.get(name) {
+                        return Some(found.clone());
+                    }
+                    value = bases
+                        .iter()
+                        .find(|base| matches!(base, Value::Object(_)))?
+                        .clone();
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn subscript(&mut self, subscript: &'a ExprSubscript) -> Value {
+        let of = self.expression(&subscript.value);
+        let index = self.expression(&subscript.slice);
+        self.item(of, index, subscript.range)
+    }
+
+    pub(crate) fn item(&mut self, of: Value, index: Value, range: TextRange) -> Value {
+        let slice = match self.trace.object(&index) {
+            Some(Object::Slice(parts)) => Some(parts.clone()),
+            _ => None,
+        };
+        if let Value::Str(text) = &of {
+            let letters: Vec<char> = text.chars().collect();
+            let bounds = match &slice {
+                Some(parts) => bounds(parts, letters.len()),
+                None => position(&index, letters.len()).map(|at| (at, at + 1)),
+            };
+            if let Some((start, end)) = bounds {
+                let part: String = letters[start..end].iter().collect();
+                return Value::Str(part.into());
+            }
+        }
+        let found = match (self.trace.object(&of), &slice) {
+            (Some(Object::List(values) | Object::Tuple(values)), Some(parts)) => {
+                let part = bounds(parts, values.len());
+                let part = part.map(|(start, end)| values[start..end].to_vec());
+                return match part {
+                    Some(values) => self.list(values, range),
+                    None => self.opaque(Origin::Item { of, index }, range),
+                };
+            }
+            (Some(Object::List(values) | Object::Tuple(values)), None) => {
+                position(&index, values.len()).map(|at| values[at].clone())
+            }
+            (Some(Object::Dict(pairs)), None) => {
+                let found = pairs.iter().find(|(key, _)| *key == index);
+                found.map(|(_, value)| value.clone())
+            }
+            _ => None,
+        };
+        found.unwrap_or_else(|| self.opaque(Origin::Item { of, index }, range))
+    }
+
+    fn logical(&mut self, operation: &'a ExprBoolOp) -> Value {
+        let stops_at = operation.op == BoolOp::Or;
+        let mut unknown = Vec::new();
+        let mut last = Value::None;
+        for expression in &operation.values {
+            last = self.expression(expression);
+            match self.truth(&last) {
+                Some(truth) if truth == stops_at && unknown.is_empty() => return last,
+                Some(truth) if truth == stops_at && stops_at => {
+                    unknown.push(last);
+                    return self.computed("or", unknown, operation.range);
+                }
+                Some(truth) if truth == stops_at => return Value::Bool(false),
+                Some(_) => {}
+                None => unknown.push(last.clone()),
+            }
+        }
+        match unknown.len() {
+            0 => last,
+            1 if unknown[0] == last => last,
+            _ => self.computed(operation.op.as_str(), unknown, operation.range),
+        }
+    }
+
+    fn comparison(&mut self, comparison: &'a ExprCompare) -> Value {
+        let mut left = self.expression(&comparison.left);
+        let mut result = Value::Bool(true);
+        for (operator, right) in comparison.ops.iter().zip(&comparison.comparators) {
+            let right = self.expression(right);
+            result = self.compare(*operator, &left, &right, comparison.range);
+            if result != Value::Bool(true) {
+                break;
+            }
+            left = right;
+        }
+        result
+    }
+
+    fn choice(&mut self, test: &'a Expr, sides: [&'a Expr; 2], range: TextRange) -> Value {
+        let test = self.expression(test);
+        match self.truth(&test) {
+            Some(true) => self.expression(sides[0]),
+            Some(false) => self.expression(sides[1]),
+            None => {
+                let values = sides.map(|side| self.expression(side));
+                if values[0] == values[1] {
+                    let [value, _] = values;
+                    return value;
+                }
+                self.computed("?", values.to_vec(), range)
+            }
+        }
+    }
+
+    fn list_of(
+        &mut self,
+        element: &'a Expr,
+        generators: &'a [Comprehension],
+        range: TextRange,
+    ) -> Value {
+        let mut values = Vec::new();
+        let is_known = self.rounds(generators, &mut |machine| {
+            let value = machine.expression(element);
+            values.push(value);
+        });
+        if is_known {
+            return self.list(values, range);
+        }
+        self.computed("list", values, range)
+    }
+
+    /// Runs `body` for each round of a comprehension, once where it goes over an unknown sequence.
+    /// Returns whether all rounds are known.
+    fn rounds(&mut self, generators: &'a [Comprehension], body: &mut dyn FnMut(&mut Self)) -> bool {
+        let Some((first, rest)) = generators.split_first() else {
+            body(self);
+            return true;
+        };
+        let iterated = self.expression(&first.iter);
+        let known = self.elements(&iterated);
+        let mut is_known = known.is_some();
+        let values = known.unwrap_or_else(|| {
+            vec![self.opaque(Origin::Element { of: iterated }, first.iter.range())]
+        });
+        let before = self.scopes.last().cloned().unwrap_or_default();
+        for value in values {
+            if self.is_exhausted(first.iter.range()) {
+                break;
+            }
+            self.assign(&first.target, value);
+            let mut is_in = Some(true);
+            for condition in &first.ifs {
+                let condition = self.expression(condition);
+                is_in = match (is_in, self.truth(&condition)) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                };
+            }
+            is_known &= is_in.is_some();
+            if is_in != Some(false) {
+                is_known &= self.rounds(rest, body);
+            }
+        }
+        if let Some(scope) = self.scopes.last_mut() {
+            *scope = before;
+        }
+        is_known
+    }
+
+    fn f_string(&mut self, literal: &'a ExprFString) -> Value {
+        let mut parts = Vec::new();
+        let mut is_known = true;
+        for part in literal.value.iter() {
+            let elements = match part {
+                FStringPart::Literal(literal) => {
+                    parts.push(Value::Str(literal.as_str().into()));
+                    continue;
+                }
+                FStringPart::FString(string) => &string.elements,
+            };
+            for element in elements {
+                let (value, spec) = match element {
+                    InterpolatedStringElement::Literal(literal) => {
+                        parts.push(Value::Str((&*literal.value).into()));
+                        continue;
+                    }
+                    InterpolatedStringElement::Interpolation(element) => {
+                        let value = self.expression(&element.expression);
+                        let spec = element.format_spec.as_deref();
+                        (value, spec.map(|spec| self.text(spec.range)))
+                    }
+                };
+                match self.formatted(&value, spec.as_deref().unwrap_or_default()) {
+                    Some(text) => parts.push(Value::Str(text.into())),
+                    None => {
+                        is_known = false;
+                        parts.push(value);
+                    }
+                }
+            }
+        }
+        if is_known {
+            let texts: Vec<&str> = parts
+                .iter()
+                .filter_map(|part| match part {
+                    Value::Str(text) => Some(&**text),
+                    _ => None,
+                })
+                .collect();
+            return self.string(texts.concat(), literal.range);
+        }
+        // A path below an unknown folder: f"{root}/train".
+        if let [head, tail @ ..] = &parts[..]
+            && !matches!(head, Value::Str(_))
+            && let Some(Value::Str(first)) = tail.first()
+            && first.starts_with('/')
+        {
+            let texts: Option<Vec<&str>> = tail
+                .iter()
+                .map(|part| match part {
+                    Value::Str(text) => Some(&**text),
+                    _ => None,
+                })
+                .collect();
+            if let Some(texts) = texts {
+                let tail = texts.concat();
+                let tail = Value::Str(tail.trim_start_matches('/').into());
+                return self.join(&[head.clone(), tail], literal.range);
+            }
+        }
+        self.computed("f-string", parts, literal.range)
+    }
+}
+
+/// Returns the start and end of a slice with a step of 1.
+fn bounds([start, stop, step]: &[Value; 3], length: usize) -> Option<(usize, usize)> {
+    if !matches!(step, Value::None | Value::Int(1)) {
+        return None;
+    }
+    let signed = i64::try_from(length).ok()?;
+    let at = |value: &Value, default: i64| match value {
+        Value::None => Some(default),
+        Value::Int(index) if *index < 0 => Some((index + signed).max(0)),
+        Value::Int(index) => Some((*index).min(signed)),
+        _ => None,
+    };
+    let (start, stop) = (at(start, 0)?, at(stop, signed)?);
+    let start = usize::try_from(start).ok()?;
+    Some((start, usize::try_from(stop).ok()?.max(start)))
+}
+
+fn path_part(path: &str, part: &str) -> Value {
+    let path = path.trim_end_matches('/');
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let found = match part {
+        "parent" => parent,
+        "stem" => name.rsplit_once('.').map_or(name, |(stem, _)| stem),
+        _ => name,
+    };
+    Value::Str(found.into())
+}

@@ -1,0 +1,394 @@
+//! Values, what is known of unknown ones, and the record of a notebook's calls.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// A line of a cell, both counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Number of the code cell; 0 in a script.
+    pub cell: usize,
+    /// Number of the line in the cell.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cell {
+            0 => write!(f, "line {}", self.line),
+            cell => write!(f, "cell {cell}, line {}", self.line),
+        }
+    }
+}
+
+/// A Python value as far as it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `None`.
+    None,
+    /// `True` or `False`.
+    Bool(bool),
+    /// A whole number of at most 64 bits.
+    Int(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A string, or a path.
+    Str(Arc<str>),
+    /// Something imported or built in, or a name that no cell defines, with its modules:
+    /// `keras.layers.Dense`.
+    Name(Arc<str>),
+    /// A list, tuple, dictionary, function, class or object of the notebook: the number of an
+    /// [`Object`].
+    Object(usize),
+    /// An unknown value: the number of an [`Opaque`].
+    Opaque(usize),
+}
+
+/// A value with parts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A list, or a set.
+    List(Vec<Value>),
+    /// A tuple.
+    Tuple(Vec<Value>),
+    /// A dictionary in its order.
+    Dict(Vec<(Value, Value)>),
+    /// `start:stop:step`.
+    Slice([Value; 3]),
+    /// A function of the notebook.
+    Function {
+        /// Its name; `lambda` without any.
+        name: Arc<str>,
+    },
+    /// A class of the notebook.
+    Class {
+        /// Its name.
+        name: Arc<str>,
+        /// Its base classes.
+        bases: Vec<Value>,
+        /// Its attributes and methods.
+        attributes: BTreeMap<Arc<str>, Value>,
+    },
+    /// An object of a class of the notebook.
+    Instance {
+        /// The number of the class.
+        class: usize,
+        /// Its own attributes.
+        attributes: BTreeMap<Arc<str>, Value>,
+    },
+}
+
+/// A value that isn't known, and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opaque {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The place of the expression.
+    pub place: Place,
+    /// The expression as written, shortened.
+    pub text: Arc<str>,
+}
+
+/// The origin of an unknown value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// The result of a call that leads outside of the notebook.
+    Call(Call),
+    /// An attribute of an unknown value.
+    Attribute {
+        /// The value.
+        of: Value,
+        /// Name of the attribute.
+        name: Arc<str>,
+    },
+    /// `of[index]`.
+    Item {
+        /// The value.
+        of: Value,
+        /// The index; a [`Object::Slice`] for a slice.
+        index: Value,
+    },
+    /// Each element of an unknown sequence, as a loop gets it.
+    Element {
+        /// The sequence.
+        of: Value,
+    },
+    /// A parameter of a function that was followed without a call of it, counted from 0.
+    Parameter(usize),
+    /// A path that continues an unknown one: `tail` below `head`.
+    Joined {
+        /// The unknown part.
+        head: Value,
+        /// What follows it, without a slash in front.
+        tail: Arc<str>,
+    },
+    /// An operation with an unknown operand.
+    Computed {
+        /// The operator, such as `/`; `?` for a choice, and a word for all else.
+        operation: &'static str,
+        /// The operands.
+        from: Vec<Value>,
+    },
+}
+
+/// A call that leads outside of the notebook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// What is called. A method is an [`Origin::Attribute`].
+    pub callee: Value,
+    /// Last part of the callee's name; empty for a call of an unknown value, as in `layer(x)`.
+    pub name: Arc<str>,
+    /// The arguments, positional ones first.
+    pub arguments: Vec<Argument>,
+}
+
+impl Call {
+    /// Returns the argument of this name.
+    pub fn argument(&self, name: &str) -> Option<&Argument> {
+        let is_it = |argument: &&Argument| argument.name.as_deref() == Some(name);
+        self.arguments.iter().find(is_it)
+    }
+
+    /// Returns the positional arguments.
+    pub fn positional(&self) -> impl Iterator<Item = &Argument> {
+        self.arguments
+            .iter()
+            .filter(|argument| argument.name.is_none())
+    }
+}
+
+/// An argument of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// Its name; `*` and `**` for unknown sequences and dictionaries of arguments, `None` for a
+    /// positional one.
+    pub name: Option<Arc<str>>,
+    /// Its value.
+    pub value: Value,
+    /// Where it is written.
+    pub place: Place,
+    /// If it is a function of the notebook, what it returns for unknown parameters; for a call in
+    /// [`Options::sampled`](crate::Options::sampled), for the numbers from 0.
+    pub results: Vec<Value>,
+}
+
+/// Something that happens outside of the notebook's own values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A call: the number of its [`Opaque`].
+    Call {
+        /// The number.
+        number: usize,
+        /// Whether it happens whatever the unknown conditions around it are.
+        is_certain: bool,
+    },
+    /// An attribute of an unknown value is set.
+    Set {
+        /// The value.
+        of: Value,
+        /// Name of the attribute.
+        name: Arc<str>,
+        /// What it is set to.
+        value: Value,
+        /// The place of the assignment.
+        place: Place,
+        /// Whether it happens whatever the unknown conditions around it are.
+        is_certain: bool,
+    },
+}
+
+/// Code that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Where it begins.
+    pub place: Place,
+    /// Why.
+    pub reason: String,
+}
+
+/// The calls of a notebook, and the values in them.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Calls and assignments in the order in which they happen.
+    pub events: Vec<Event>,
+    /// Unknown values, by number.
+    pub opaques: Vec<Opaque>,
+    /// Values with parts, by number, as they are at the end.
+    pub objects: Vec<Object>,
+    /// What was passed over: code that isn't Python, and what is beyond the limits.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Trace {
+    /// Returns all calls in their order.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Call { number, .. } => self.call_numbered(*number),
+            Event::Set { .. } => None,
+        })
+    }
+
+    /// Returns the call with this number.
+    pub fn call_numbered(&self, number: usize) -> Option<&Call> {
+        match &self.opaques.get(number)?.origin {
+            Origin::Call(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Returns the call whose result `value` is.
+    pub fn call(&self, value: &Value) -> Option<&Call> {
+        match value {
+            Value::Opaque(number) => self.call_numbered(*number),
+            _ => None,
+        }
+    }
+
+    /// Returns where an unknown value comes from.
+    pub fn opaque(&self, value: &Value) -> Option<&Opaque> {
+        match value {
+            Value::Opaque(number) => self.opaques.get(*number),
+            _ => None,
+        }
+    }
+
+    /// Returns a value's parts.
+    pub fn object(&self, value: &Value) -> Option<&Object> {
+        match value {
+            Value::Object(number) => self.objects.get(*number),
+            _ => None,
+        }
+    }
+
+    /// Returns the elements of a list or tuple.
+    pub fn sequence(&self, value: &Value) -> Option<&[Value]> {
+        match self.object(value)? {
+            Object::List(values) | Object::Tuple(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Returns the value whose method a call calls.
+    pub fn receiver(&self, call: &Call) -> Option<&Value> {
+        match &self.opaque(&call.callee)?.origin {
+            Origin::Attribute { of, .. } => Some(of),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a value is, or is computed from, one for which `is_it` holds.
+    pub fn any(&self, value: &Value, is_it: &mut dyn FnMut(&Value) -> bool) -> bool {
+        let mut seen = std::collections::HashSet::new();
+        let mut stack = vec![value.clone()];
+        while let Some(value) = stack.pop() {
+            if is_it(&value) {
+                return true;
+            }
+            let key = match value {
+                Value::Object(number) => (false, number),
+                Value::Opaque(number) => (true, number),
+                _ => continue,
+            };
+            if seen.insert(key) {
+                self.push_parts(&value, &mut stack);
+            }
+        }
+        false
+    }
+
+    fn push_parts(&self, value: &Value, stack: &mut Vec<Value>) {
+        match self.object(value) {
+            Some(Object::List(values) | Object::Tuple(values)) => stack.extend_from_slice(values),
+            Some(Object::Dict(pairs)) => {
+                stack.extend(
+                    pairs
+                        .iter()
+                        .flat_map(|(key, value)| [key.clone(), value.clone()]),
+                );
+            }
+            _ => {}
+        }
+        match self.opaque(value).map(|opaque| &opaque.origin) {
+            Some(Origin::Call(call)) => {
+                stack.push(call.callee.clone());
+                stack.extend(call.arguments.iter().map(|argument| argument.value.clone()));
+            }
+            Some(
+                Origin::Attribute { of, .. } | Origin::Item { of, .. } | Origin::Element { of },
+            ) => stack.push(of.clone()),
+            Some(Origin::Joined { head, .. }) => stack.push(head.clone()),
+            Some(Origin::Computed { from, .. }) => stack.extend_from_slice(from),
+            Some(Origin::Parameter(_)) | None => {}
+        }
+    }
+
+    /// Describes a value for a person: as Python writes it, and unknown ones as in the notebook.
+    pub fn describe(&self, value: &Value) -> String {
+        self.describe_within(value, 3)
+    }
+
+    fn describe_within(&self, value: &Value, depth: usize) -> String {
+        match value {
+            Value::None => "None".to_owned(),
+            Value::Bool(true) => "True".to_owned(),
+            Value::Bool(false) => "False".to_owned(),
+            Value::Int(number) => number.to_string(),
+            Value::Float(number) => crate::operators::float_text(*number),
+            Value::Str(text) => format!("\"{text}\""),
+            Value::Name(name) => name.to_string(),
+            Value::Opaque(number) => match &self.opaques[*number] {
+                Opaque {
+                    origin:
+                        Origin::Computed {
+                            operation: "?",
+                            from,
+                        },
+                    ..
+                } if depth > 0 => {
+                    let values: Vec<_> = from
+                        .iter()
+                        .map(|value| self.describe_within(value, depth - 1))
+                        .collect();
+                    values.join(" or ")
+                }
+                opaque => opaque.text.to_string(),
+            },
+            Value::Object(_) if depth == 0 => "...".to_owned(),
+            Value::Object(number) => self.describe_object(*number, depth - 1),
+        }
+    }
+
+    fn describe_object(&self, number: usize, depth: usize) -> String {
+        let text = |value: &Value| self.describe_within(value, depth);
+        let listed = |values: &[Value]| {
+            let mut texts: Vec<_> = values.iter().take(8).map(text).collect();
+            if values.len() > 8 {
+                texts.push("...".to_owned());
+            }
+            texts.join(", ")
+        };
+        match &self.objects[number] {
+            Object::List(values) => format!("[{}]", listed(values)),
+            Object::Tuple(values) => format!("({})", listed(values)),
+            Object::Dict(pairs) => {
+                let pairs = pairs.iter().take(8);
+                let pairs: Vec<_> = pairs
+                    .map(|(key, value)| format!("{}: {}", text(key), text(value)))
+                    .collect();
+                format!("{{{}}}", pairs.join(", "))
+            }
+            Object::Slice(parts) => {
+                let [start, stop, _] = parts;
+                let bound = |value: &Value| match value {
+                    Value::None => String::new(),
+                    value => text(value),
+                };
+                format!("{}:{}", bound(start), bound(stop))
+            }
+            Object::Function { name } | Object::Class { name, .. } => name.to_string(),
+            Object::Instance { class, .. } => match &self.objects[*class] {
+                Object::Class { name, .. } => format!("{name}()"),
+                _ => "an object".to_owned(),
+            },
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `emberlens import`: a Keras notebook or script becomes a recipe, and what is wrong with it is
+//! named.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::Parser;
+use serde_json::json;
+
+use super::ui;
+use crate::{
+    base::{io::files::write_atomic, names, usage::UsageError},
+    commands::common::exit_status::ExitStatus,
+    import::{self, Finding, Format, ImportError, Imported, Kind, Setup},
+};
+
+/// Longest file that is read, in bytes.
+const MOST_BYTES: u64 = 257 << 20;
+
+/// Arguments of `import`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A notebook (.ipynb) or script (.py) that trains a Keras network; nothing of it is run
+    #[arg(value_name = "FILE")]
+    source: PathBuf,
+    /// The recipe to write; without it, the recipe is printed
+    #[arg(long, value_name = "RECIPE.toml")]
+    out: Option<PathBuf>,
+    /// Where the notebook's images are on this machine: the folder that its paths end in, or one
+    /// above
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print recipe and findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Returns an error if the file is no notebook or script, if nothing is trained in it, or if the
+/// recipe already exists.
+pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
+    let source = names::of_path(&args.source);
+    let format = format_of(&args.source)?;
+    if let Some(data) = args.data.as_ref().filter(|data| !data.is_dir()) {
+        let data = names::of_path(data);
+        return Err(UsageError(format!("--data {data}: found no folder there")).into());
+    }
+    if let Some(out) = args.out.as_ref().filter(|out| out.exists()) {
+        return Err(UsageError(format!(
+            "{} already exists and is left as it is; choose another --out",
+            names::of_path(out)
+        ))
+        .into());
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(&args.source)
+        .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes))
+        .with_context(|| format!("can't read the file: {source}"))?;
+    let setup = Setup {
+        format,
+        file: names::of_os(args.source.file_name().unwrap_or_default()),
+        name: name_of(&args.source),
+        data: args.data.clone(),
+    };
+    let imported = import::read(&bytes, &setup).map_err(|error| match error {
+        ImportError::Recipe(_) => anyhow::Error::new(error),
+        error => UsageError(format!("{error}: {source}")).into(),
+    })?;
+    if let Some(out) = &args.out {
+        write_atomic(out, imported.recipe.as_bytes())?;
+    }
+    print(args, &imported)?;
+    Ok(ExitStatus::Done)
+}
+
+fn format_of(path: &Path) -> Result<Format, UsageError> {
+    let ending = path
+        .extension()
+        .map(|ending| names::of_os(ending).to_lowercase());
+    match ending.as_deref() {
+        Some("ipynb") => Ok(Format::Notebook),
+        Some("py") => Ok(Format::Script),
+        _ => Err(UsageError(format!(
+            "expected a notebook (.ipynb) or a script (.py), found {}",
+            names::of_path(path)
+        ))),
+    }
+}
+
+/// Returns the file's name without its ending, in a form that a run folder can have.
+fn name_of(path: &Path) -> String {
+    let stem = names::of_os(path.file_stem().unwrap_or_default());
+    let name = names::for_file(stem.trim_start_matches('.'));
+    if name.is_empty() {
+        "notebook".to_owned()
+    } else {
+        name
+    }
+}
+
+fn print(args: &Args, imported: &Imported) -> anyhow::Result<()> {
+    let Imported { recipe, findings } = imported;
+    if args.json {
+        let findings: Vec<_> = findings.iter().map(as_json).collect();
+        let whole = json!({ "recipe": recipe, "findings": findings });
+        ui::print(&format!("{}\n", serde_json::to_string_pretty(&whole)?))?;
+        return Ok(());
+    }
+    let words = words(findings);
+    match &args.out {
+        Some(out) => {
+            let out = names::of_path(out);
+            ui::print(&format!(
+                "{words}{out}\nTrain with: emberlens train --config {out}\n"
+            ))?;
+        }
+        // What is printed can be saved as a recipe.
+        None => {
+            ui::say(words.trim_end());
+            ui::print(recipe)?;
+        }
+    }
+    Ok(())
+}
+
+fn as_json(finding: &Finding) -> serde_json::Value {
+    let mut value = json!({
+        "kind": finding.kind.name(),
+        "what": finding.what,
+        "here": finding.here,
+    });
+    if let Kind::Mistake(mistake) = finding.kind {
+        value["mistake"] = json!(mistake);
+    }
+    if let Some(place) = finding.place {
+        if place.cell > 0 {
+            value["cell"] = json!(place.cell);
+        }
+        value["line"] = json!(place.line);
+    }
+    value
+}
+
+/// Describes the findings by kind, the worst first.
+fn words(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let mut last = None;
+    for finding in findings {
+        let title = finding.kind.title();
+        if last != Some(title) {
+            let count = findings
+                .iter()
+                .filter(|other| other.kind.title() == title)
+                .count();
+            text.push_str(&format!("{title} ({count}):\n"));
+            last = Some(title);
+        }
+        let place = finding
+            .place
+            .map_or(String::new(), |place| format!("{place}: "));
+        text.push_str(&format!(
+            "  {place}{}\n    here: {}\n",
+            finding.what, finding.here
+        ));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,17 @@
+from tensorflow.keras import layers, Model, Input
+from tensorflow.keras.preprocessing.image import ImageDataGenerator
+gen = ImageDataGenerator(rescale=1/255, samplewise_center=True, samplewise_std_normalization=True)
+train = gen.flow_from_directory('leaves', target_size=(128, 128))
+i = Input((128, 128, 3))
+a = layers.Conv2D(32, 3, padding='same', activation='relu')(i)
+b = layers.Conv2D(32, 5, padding='same', activation='relu')(i)
+x = layers.Concatenate()([a, b])
+x = layers.MaxPooling2D(4)(x)
+x = layers.Flatten()(x)
+x = layers.Dense(100, activation='relu')(x)
+x = layers.Dropout(0.3)(x)
+x = layers.Dense(50, activation='relu')(x)
+o = layers.Dense(6, activation='softmax')(x)
+model = Model(i, o)
+model.compile('adam', 'categorical_crossentropy')
+model.fit(train, epochs=3, validation_split=0.1)
