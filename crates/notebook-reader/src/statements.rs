@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ruff_python_ast::{Expr, Stmt, StmtClassDef, StmtFor, StmtIf, StmtTry, StmtWhile};
+use ruff_python_ast::{
+    Expr, Stmt, StmtClassDef, StmtFor, StmtIf, StmtImport, StmtImportFrom, StmtTry, StmtWhile,
+};
 use ruff_text_size::{Ranged, TextRange};
 
 use crate::{
@@ -95,28 +97,8 @@ impl<'a> Machine<'a> {
                     }
                 }
             }
-            Stmt::Import(statement) => {
-                for alias in &statement.names {
-                    let whole = alias.name.as_str();
-                    let (name, value) = match &alias.asname {
-                        Some(name) => (name.as_str(), whole),
-                        None => {
-                            let first = whole.split('.').next().unwrap_or(whole);
-                            (first, first)
-                        }
-                    };
-                    self.set_variable(name, Value::Name(value.into()));
-                }
-            }
-            Stmt::ImportFrom(statement) => {
-                let module = statement.module.as_deref().unwrap_or_default();
-                for alias in statement.names.iter().filter(|alias| &*alias.name != "*") {
-                    let name = alias.asname.as_ref().unwrap_or(&alias.name);
-                    let whole = format!("{module}.{}", alias.name);
-                    let whole = whole.trim_start_matches('.');
-                    self.set_variable(name, Value::Name(whole.into()));
-                }
-            }
+            Stmt::Import(statement) => self.import(statement),
+            Stmt::ImportFrom(statement) => self.import_from(statement),
             Stmt::Global(statement) => {
                 let names: Vec<Arc<str>> = statement
                     .names
@@ -128,6 +110,30 @@ impl<'a> Machine<'a> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn import(&mut self, statement: &'a StmtImport) {
+        for alias in &statement.names {
+            let whole = alias.name.as_str();
+            let (name, value) = match &alias.asname {
+                Some(name) => (name.as_str(), whole),
+                None => {
+                    let first = whole.split('.').next().unwrap_or(whole);
+                    (first, first)
+                }
+            };
+            self.set_variable(name, Value::Name(value.into()));
+        }
+    }
+
+    fn import_from(&mut self, statement: &'a StmtImportFrom) {
+        let module = statement.module.as_deref().unwrap_or_default();
+        for alias in statement.names.iter().filter(|alias| &*alias.name != "*") {
+            let name = alias.asname.as_ref().unwrap_or(&alias.name);
+            let whole = format!("{module}.{}", alias.name);
+            let whole = whole.trim_start_matches('.');
+            self.set_variable(name, Value::Name(whole.into()));
         }
     }
 
