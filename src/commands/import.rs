@@ -13,7 +13,8 @@ use serde_json::json;
 use super::ui;
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
-    commands::common::exit_status::ExitStatus,
+    commands::common::{exit_status::ExitStatus, folders},
+    config,
     import::{self, Finding, Format, ImportError, Imported, Kind, Setup},
 };
 
@@ -72,6 +73,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         error => UsageError(format!("{error}: {source}")).into(),
     })?;
     if let Some(out) = &args.out {
+        let config = config::parse(&imported.recipe, out, &[])?;
+        folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
         write_atomic(out, imported.recipe.as_bytes())?;
     }
     print(args, &imported)?;

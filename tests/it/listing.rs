@@ -78,7 +78,10 @@ fn nothing_is_written_among_images() {
     place.done("train --config small.toml --out run");
     let before = everything(&place.path("train"));
     let recipe = ["--config", "small.toml"];
-    let cases: [&[&str]; 11] = [
+    let script = "g = ImageDataGenerator(rescale=1/255)\n\
+                  Sequential([Dense(2)]).fit(g.flow_from_directory('train'))\n";
+    place.write("n.py", script);
+    let cases: [&[&str]; 12] = [
         &[&["train", "--out", "train/out"], &recipe[..]].concat(),
         &[&["train", "--out", "train/a/out"], &recipe[..]].concat(),
         &[&["train", "--out", "run/../train/b"], &recipe[..]].concat(),
@@ -109,6 +112,7 @@ fn nothing_is_written_among_images() {
         ]
         .concat(),
         &["init", "train", "--out", "train/train.toml"],
+        &["import", "n.py", "--out", "train/n.toml"],
     ];
     for arguments in cases {
         let ran = place.run(arguments);

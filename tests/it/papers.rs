@@ -278,7 +278,7 @@ fn every_recipe_of_the_papers_parses() {
                 continue;
             }
             let mut recipe = block.lines.join("\n");
-            if !recipe.starts_with("name") {
+            if !format!("\n{recipe}").contains("\nname = ") {
                 recipe = format!("name = \"shown\"\n{recipe}");
             }
             if !recipe.contains("\ntrain = \"") {
