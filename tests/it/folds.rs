@@ -59,6 +59,27 @@ fn part(place: &Place, run: &str, part: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Asserts that mean and standard deviation of the folds' accuracies are those of the rows.
+fn assert_spread(rows: &BTreeMap<String, Row>, found: &Value) {
+    let accuracies: Vec<f64> = (1..=3)
+        .map(|fold| {
+            let of_fold: Vec<&Row> = rows.values().filter(|row| row.fold == fold).collect();
+            let right = of_fold.iter().filter(|row| row.label == row.predicted);
+            right.count() as f64 / of_fold.len() as f64
+        })
+        .collect();
+    let mean = accuracies.iter().sum::<f64>() / 3.0;
+    let squares = accuracies.iter().map(|value| (value - mean).powi(2));
+    let sd = (squares.sum::<f64>() / 2.0).sqrt();
+    for (name, expected) in [("mean", mean), ("sd", sd)] {
+        let value = found["folds"][name]["accuracy"].as_f64().expect("a number");
+        assert!(
+            (value - expected).abs() < 1e-9,
+            "{name}: {value}, {expected}"
+        );
+    }
+}
+
 #[test]
 fn each_image_is_held_back_once_and_the_figures_are_those_of_its_row() {
     let place = Place::with_recipe("epochs = 2");
@@ -98,23 +119,7 @@ fn each_image_is_held_back_once_and_the_figures_are_those_of_its_row() {
     };
     close("accuracy", right / count);
     close("log_loss", log_loss);
-    let accuracies: Vec<f64> = (1..=3)
-        .map(|fold| {
-            let of_fold: Vec<&Row> = rows.values().filter(|row| row.fold == fold).collect();
-            let right = of_fold.iter().filter(|row| row.label == row.predicted);
-            right.count() as f64 / of_fold.len() as f64
-        })
-        .collect();
-    let mean = accuracies.iter().sum::<f64>() / 3.0;
-    let squares = accuracies.iter().map(|value| (value - mean).powi(2));
-    let sd = (squares.sum::<f64>() / 2.0).sqrt();
-    for (name, expected) in [("mean", mean), ("sd", sd)] {
-        let value = found["folds"][name]["accuracy"].as_f64().expect("a number");
-        assert!(
-            (value - expected).abs() < 1e-9,
-            "{name}: {value}, {expected}"
-        );
-    }
+    assert_spread(&rows, &found);
     let page = place.read("run/report.html");
     for words in ["Folds", "Standard deviation", "held it back"] {
         assert!(page.contains(words), "{words}");
@@ -156,12 +161,8 @@ fn groups_and_copies_are_on_one_side() {
     assert!(folds.values().all(|folds| folds.len() == 1), "{folds:?}");
 }
 
-#[test]
-fn killed_processes_end_with_the_bytes_of_one_that_was_not() {
-    let place = Place::with_recipe("epochs = 6\ncheckpoint = { every_steps = 1 }");
-    let start = Instant::now();
-    place.done("train --config small.toml --out whole --folds 3");
-    let whole = start.elapsed();
+/// Starts the run `killed`, and kills and resumes it eight times.
+fn kill_and_resume(place: &Place, whole: Duration) {
     let mut arguments = vec![
         "train",
         "--config",
@@ -192,6 +193,15 @@ fn killed_processes_end_with_the_bytes_of_one_that_was_not() {
         child.wait().expect("ended");
         arguments = vec!["train", "--resume", "killed"];
     }
+}
+
+#[test]
+fn killed_processes_end_with_the_bytes_of_one_that_was_not() {
+    let place = Place::with_recipe("epochs = 6\ncheckpoint = { every_steps = 1 }");
+    let start = Instant::now();
+    place.done("train --config small.toml --out whole --folds 3");
+    let whole = start.elapsed();
+    kill_and_resume(&place, whole);
     place.done("train --resume killed");
     for fold in 1..=3 {
         let run = |run: &str| place.result(&format!("{run}/fold-{fold}"));
