@@ -1,6 +1,6 @@
-//! Mutated images, recipes, lists, notebooks and weights go to the program's readers: none panics, and memory
-//! and time stay within bounds. The same readers with the same seeds are fuzzed by `scripts/fuzz`,
-//! which finds more; this is what each test run can afford.
+//! Mutated images, recipes, lists, notebooks and weights go to the program's readers: none panics,
+//! and memory and time stay within bounds. The same readers with the same seeds are fuzzed by
+//! `scripts/fuzz`, which finds more; this is what each test run can afford.
 //!
 //! A binary of its own, since the memory of the process is measured. `EMBERLENS_MUTATIONS=N` tries
 //! N times as many mutations; `EMBERLENS_WRITE_SEEDS=DIR` writes the seeds to folders in DIR.
