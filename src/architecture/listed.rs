@@ -13,6 +13,8 @@ pub enum Listed {
     Conv(Convolution),
     /// A pool.
     Pool(Pool),
+    /// A norm by itself.
+    Norm(Norm),
     /// Dropout with this probability.
     Dropout(f64),
 }
@@ -38,6 +40,13 @@ pub struct Norm {
     pub epsilon: f64,
     /// Weight of a batch in the running statistics, as PyTorch counts it.
     pub momentum: f64,
+}
+
+impl Norm {
+    fn kind(self) -> Kind {
+        let Self { epsilon, momentum } = self;
+        Kind::BatchNorm { epsilon, momentum }
+    }
 }
 
 /// Returns the network of a recipe's list, for images of `inputs` channels. A convolution after a
@@ -91,6 +100,7 @@ impl Listed {
         };
         match *self {
             Self::Pool(shape) => vec![pool(at("pool"), shape)],
+            Self::Norm(norm) => vec![plain("norm", norm.kind())],
             Self::Dropout(probability) => vec![plain("dropout", Kind::Dropout(probability))],
             Self::Conv(Convolution {
                 shape,
@@ -117,9 +127,7 @@ impl Listed {
                     ForeignNames::default(),
                     Conv { bias, ..dense },
                 ));
-                layers.extend(norm.map(|Norm { epsilon, momentum }| {
-                    plain("norm", Kind::BatchNorm { epsilon, momentum })
-                }));
+                layers.extend(norm.map(|norm| plain("norm", norm.kind())));
                 layers.extend(function.map(activation));
                 layers
             }

@@ -15,13 +15,14 @@ mod network;
 mod run;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use check::check_size;
+use check::{check, check_size};
 pub use ensemble::{Ensemble, load_all, resolve_all};
 pub use error::CheckpointError;
 use fault::Fault;
@@ -103,6 +104,29 @@ pub fn save(run: &RunFolder, names: &[&str], saved: &Resumable) -> Result<(), Ch
             &files,
         )
     })
+}
+
+/// Saves a checkpoint that no training has made as `best` in the folder of a run. It predicts, and
+/// can't be resumed.
+///
+/// # Errors
+/// Returns an error with the path if a file can't be written.
+pub fn save_imported(run: &RunFolder, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+    let mut meta = checkpoint.meta.clone();
+    meta.files = BTreeMap::from([(MODEL.to_owned(), sha256_hex(&checkpoint.model))]);
+    let files = [(MODEL, &checkpoint.model), (META, &meta.to_text())];
+    write(&run.path().join("best"), None, &files)
+}
+
+/// Checks that a network is one that this program supports, and that its weights fit into a file of
+/// `bytes`, before memory is taken for it.
+///
+/// # Errors
+/// Returns a message that names the value of `meta.json` that it would contradict.
+pub fn check_imported(meta: &Meta, bytes: u64) -> Result<(), String> {
+    check(meta)
+        .and_then(|()| check_size(meta, bytes))
+        .map_err(|fault| fault.to_string())
 }
 
 /// Writes one checkpoint folder beside `path` and renames it.
@@ -355,8 +379,6 @@ pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError>
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         config::{Color, Hidden, Interpolation, Loss, Model, Resize},

@@ -9,7 +9,7 @@ use crate::architecture::{self, Activation, Convolution, Groups, Listed, Norm, P
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "expected a table with conv, separable_conv, max_pool, average_pool or dropout"
+    expecting = "expected a table with conv, separable_conv, max_pool, average_pool, norm or dropout"
 )]
 pub enum LayerRecipe {
     /// A convolution.
@@ -20,6 +20,8 @@ pub enum LayerRecipe {
     MaxPool(MaxPoolRecipe),
     /// Average pooling.
     AveragePool(AveragePoolRecipe),
+    /// A norm by itself.
+    Norm(NormRecipe),
     /// Dropout.
     Dropout(DropoutRecipe),
 }
@@ -97,6 +99,22 @@ pub struct AveragePoolRecipe {
     /// How far windows may reach beyond the edge; values outside don't count.
     #[serde(default = "valid")]
     pub padding: Around,
+}
+
+/// A norm by itself, such as one behind an activation or a pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NormRecipe {
+    /// Kind of the norm.
+    pub norm: NormKind,
+}
+
+/// Kind of a norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NormKind {
+    /// Batch normalization.
+    Batch,
 }
 
 /// Dropout: sets values to zero in training and scales up the others.
@@ -198,6 +216,9 @@ impl LayerRecipe {
                 stride,
                 padding,
             }) => pool(PoolKind::AverageInside, *average_pool, *stride, *padding),
+            Self::Norm(NormRecipe {
+                norm: NormKind::Batch,
+            }) => Listed::Norm(norm),
             Self::Dropout(DropoutRecipe { dropout }) => Listed::Dropout(*dropout),
         }
     }
@@ -234,6 +255,7 @@ impl LayerRecipe {
             }
             Self::MaxPool(layer) => pool("max_pool", layer.max_pool, layer.stride),
             Self::AveragePool(layer) => pool("average_pool", layer.average_pool, layer.stride),
+            Self::Norm(_) => None,
             Self::Dropout(DropoutRecipe { dropout }) => {
                 (!(0.0..1.0).contains(dropout)).then(|| {
                     (
@@ -251,17 +273,19 @@ impl LayerRecipe {
         matches!(self, Self::Conv(_) | Self::SeparableConv(_))
     }
 
-    /// Returns whether the layer has a batch norm.
+    /// Returns whether the layer is or has a batch norm.
     pub(super) fn has_norm(&self) -> bool {
         matches!(
             self,
-            Self::Conv(ConvRecipe {
-                batch_norm: true,
-                ..
-            }) | Self::SeparableConv(SeparableConvRecipe {
-                batch_norm: true,
-                ..
-            })
+            Self::Norm(_)
+                | Self::Conv(ConvRecipe {
+                    batch_norm: true,
+                    ..
+                })
+                | Self::SeparableConv(SeparableConvRecipe {
+                    batch_norm: true,
+                    ..
+                })
         )
     }
 }

@@ -25,7 +25,7 @@ pub use keras::{
 };
 pub use layers::{
     Around, AveragePoolRecipe, ConvRecipe, DropoutRecipe, Function, Init, LayerRecipe,
-    MOST_KERNEL_WEIGHTS, MaxPoolRecipe, SeparableConvRecipe,
+    MOST_KERNEL_WEIGHTS, MaxPoolRecipe, NormKind, NormRecipe, SeparableConvRecipe,
 };
 pub use options::{
     Augment, Cache, Checkpoint, ClassWeights, Color, Data, DeviceName, EarlyStopping, Freeze,

@@ -1,10 +1,11 @@
 //! Turns what other programs have into what this one has: a Keras notebook or script into a recipe
-//! and what is to be said about it. Nothing of it is run.
+//! and what is to be said about it, a saved model into a checkpoint. Nothing of it is run.
 
 mod arguments;
 mod error;
 mod findings;
 mod keras;
+pub mod model;
 mod recipe;
 
 use std::path::PathBuf;

@@ -33,7 +33,8 @@ pub(super) fn check_layers(config: &Config, problems: &mut Problems) -> bool {
         if is_set && !model.layers.iter().any(|layer| layer.has_norm()) {
             problems.bad(
                 &format!("model.{key}"),
-                "has no effect where no layer has batch_norm = true; set that or leave it out",
+                "has no effect where no layer has batch_norm = true or is a norm; set that or \
+                 leave it out",
             );
         }
     }
@@ -100,12 +101,12 @@ mod tests {
             (
                 &["batch_norm = true"],
                 "`model.layers (entry 1)`: found no layer, expected one of conv, separable_conv, \
-                 max_pool, average_pool or dropout",
+                 max_pool, average_pool, norm or dropout",
             ),
             (
                 &["wavelet = 2"],
                 "`model.layers (entry 1).wavelet`: no such layer, expected one of conv, \
-                 separable_conv, max_pool, average_pool or dropout",
+                 separable_conv, max_pool, average_pool, norm or dropout",
             ),
             (
                 &["conv = 4\nmax_pool = 2"],
@@ -276,6 +277,7 @@ mod tests {
             "conv = 4\npadding = 'valid'\nactivation = 'gelu'",
             "average_pool = 3\nstride = 2",
             "separable_conv = 8\nbatch_norm = true",
+            "norm = 'batch'",
             "dropout = 0",
         ];
         let config = parsed(
@@ -285,7 +287,7 @@ mod tests {
         .expect("parsed");
         let again = parse(&config.to_toml(), Path::new("config.toml"), &[]).expect("reads back");
         assert_eq!(again, config);
-        assert_eq!(config.model.layers.len(), 4);
+        assert_eq!(config.model.layers.len(), 5);
     }
 
     /// Values of every type.
@@ -311,7 +313,7 @@ mod tests {
     #[test]
     fn no_wrong_layer_reaches_serde() {
         let mut refused = 0;
-        let keys = "conv separable_conv max_pool average_pool dropout kernel stride padding \
+        let keys = "conv separable_conv max_pool average_pool norm dropout kernel stride padding \
                     batch_norm activation surplus";
         for head in [
             "",
@@ -319,6 +321,7 @@ mod tests {
             "separable_conv = 4, ",
             "max_pool = 2, ",
             "average_pool = 2, ",
+            "norm = 'batch', ",
             "dropout = 0.5, ",
         ] {
             for (key, value) in keys

@@ -95,6 +95,13 @@ impl Default for KerasStandardize {
     }
 }
 
+impl KerasStandardize {
+    /// Returns whether statistics of the training images are needed.
+    pub fn takes_statistics(&self) -> bool {
+        self.featurewise_center || self.featurewise_std_normalization || self.zca_whitening
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Name {

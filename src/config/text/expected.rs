@@ -86,11 +86,14 @@ pub(super) fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Json>) 
 }
 
 /// Layers of a list by the names that Keras and PyTorch use, and ours.
-const LAYERS: [(&str, &str); 13] = [
+const LAYERS: [(&str, &str); 16] = [
     ("averagepooling2d", "average_pool"),
     ("averagepool2d", "average_pool"),
     ("avg_pool", "average_pool"),
     ("avgpool2d", "average_pool"),
+    ("batch_normalization", "norm"),
+    ("batchnorm2d", "norm"),
+    ("batchnormalization", "norm"),
     ("conv2d", "conv"),
     ("convolution", "conv"),
     ("filters", "conv"),

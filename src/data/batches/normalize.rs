@@ -49,14 +49,10 @@ fn unit() -> f64 {
 }
 
 impl Normalizer {
-    /// Returns the normalization that the configuration asks for. Computes the statistics of
-    /// `train` if it needs them.
-    ///
-    /// # Errors
-    /// Returns an error if an image of `train` isn't kept in memory and can't be read again.
-    pub fn fit(normalize: &Normalize, color: Color, train: &ImageSet) -> Result<Self, DataError> {
+    /// Returns the normalization that only divides by 255.
+    fn plain(color: Color) -> Self {
         let channels = color.channels();
-        let plain = Self {
+        Self {
             rescale: unit(),
             samplewise_center: false,
             samplewise_std: false,
@@ -64,8 +60,15 @@ impl Normalizer {
             std: vec![1.0; channels],
             blue_first: false,
             whitening: None,
-        };
-        Ok(match normalize {
+        }
+    }
+
+    /// Returns the normalization that a configuration asks for, or `None` if that takes statistics
+    /// of images.
+    pub fn fixed(normalize: &Normalize, color: Color) -> Option<Self> {
+        let plain = Self::plain(color);
+        let channels = color.channels();
+        Some(match normalize {
             Normalize::Unit | Normalize::Auto => plain,
             Normalize::Imagenet => Self {
                 mean: vec![0.485, 0.456, 0.406],
@@ -94,25 +97,44 @@ impl Normalizer {
                 std: std.clone(),
                 ..plain
             },
-            Normalize::Dataset => {
-                let moments = statistics::moments(train, channels)?;
-                // A constant channel has a standard deviation of zero.
-                let std = moments
-                    .std
-                    .iter()
-                    .map(|std| (std * unit()).max(STD_EPSILON) as f32)
-                    .collect();
-                Self {
-                    mean: moments
-                        .mean
-                        .iter()
-                        .map(|mean| (mean * unit()) as f32)
-                        .collect(),
-                    std,
-                    ..plain
-                }
-            }
-            Normalize::Keras(keras) => Self::fit_keras(keras, plain, train)?,
+            Normalize::Keras(keras) if !keras.takes_statistics() => Self {
+                rescale: keras.rescale,
+                samplewise_center: keras.samplewise_center || keras.samplewise_std_normalization,
+                samplewise_std: keras.samplewise_std_normalization,
+                ..plain
+            },
+            Normalize::Dataset | Normalize::Keras(_) => return None,
+        })
+    }
+
+    /// Returns the normalization that the configuration asks for. Computes the statistics of
+    /// `train` if it needs them.
+    ///
+    /// # Errors
+    /// Returns an error if an image of `train` isn't kept in memory and can't be read again.
+    pub fn fit(normalize: &Normalize, color: Color, train: &ImageSet) -> Result<Self, DataError> {
+        if let Some(fixed) = Self::fixed(normalize, color) {
+            return Ok(fixed);
+        }
+        let plain = Self::plain(color);
+        if let Normalize::Keras(keras) = normalize {
+            return Self::fit_keras(keras, plain, train);
+        }
+        let moments = statistics::moments(train, color.channels())?;
+        // A constant channel has a standard deviation of zero.
+        let std = moments
+            .std
+            .iter()
+            .map(|std| (std * unit()).max(STD_EPSILON) as f32)
+            .collect();
+        Ok(Self {
+            mean: moments
+                .mean
+                .iter()
+                .map(|mean| (mean * unit()) as f32)
+                .collect(),
+            std,
+            ..plain
         })
     }
 
@@ -129,29 +151,27 @@ impl Normalizer {
             samplewise_std: keras.samplewise_std_normalization,
             ..plain
         };
-        if keras.featurewise_center || keras.featurewise_std_normalization || keras.zca_whitening {
-            let moments = statistics::moments(train, normalizer.mean.len())?;
-            normalizer.mean = moments
-                .mean
+        let moments = statistics::moments(train, normalizer.mean.len())?;
+        normalizer.mean = moments
+            .mean
+            .iter()
+            .map(|mean| (mean * keras.rescale) as f32)
+            .collect();
+        if keras.featurewise_std_normalization {
+            normalizer.std = moments
+                .std
                 .iter()
-                .map(|mean| (mean * keras.rescale) as f32)
+                .map(|std| (std * keras.rescale + STD_EPSILON) as f32)
                 .collect();
-            if keras.featurewise_std_normalization {
-                normalizer.std = moments
-                    .std
-                    .iter()
-                    .map(|std| (std * keras.rescale + STD_EPSILON) as f32)
-                    .collect();
-            }
-            if keras.zca_whitening {
-                let epsilon = keras.zca_epsilon.unwrap_or(STD_EPSILON);
-                normalizer.whitening = Some(statistics::whitening(
-                    train,
-                    &moments,
-                    keras.rescale,
-                    epsilon,
-                )?);
-            }
+        }
+        if keras.zca_whitening {
+            let epsilon = keras.zca_epsilon.unwrap_or(STD_EPSILON);
+            normalizer.whitening = Some(statistics::whitening(
+                train,
+                &moments,
+                keras.rescale,
+                epsilon,
+            )?);
         }
         Ok(normalizer)
     }

@@ -10,6 +10,7 @@ mod files;
 mod keras;
 mod names;
 mod published;
+mod saved;
 mod wanted;
 
 use std::{collections::BTreeMap, path::Path};
@@ -34,6 +35,7 @@ pub use dialect::{Found, find};
 pub use fetch::FetchError;
 pub use names::Origin;
 pub use published::{locate, place, published};
+pub use saved::Saved;
 
 /// A tensor of a file with weights.
 #[derive(Clone, Debug, PartialEq)]

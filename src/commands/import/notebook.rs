@@ -1,16 +1,12 @@
 //! `emberlens import`: a Keras notebook or script becomes a recipe, and what is wrong with it is
 //! named.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{io::Read, path::Path};
 
 use anyhow::Context;
-use clap::Parser;
 use serde_json::json;
 
-use super::ui;
+use super::Args;
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
     commands::common::{exit_status::ExitStatus, folders},
@@ -21,32 +17,12 @@ use crate::{
 /// Longest file that is read, in bytes.
 const MOST_BYTES: u64 = 257 << 20;
 
-/// Arguments of `import`.
-#[derive(Debug, Parser)]
-pub struct Args {
-    /// A notebook (.ipynb) or script (.py) that trains a Keras network; nothing of it is run
-    #[arg(value_name = "FILE")]
-    source: PathBuf,
-    /// The recipe to write; without it, the recipe is printed
-    #[arg(long, value_name = "RECIPE.toml")]
-    out: Option<PathBuf>,
-    /// Where the notebook's images are on this machine: the folder that its paths end in, or one
-    /// above
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Print recipe and findings as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Runs the command.
+/// Runs the command for the notebook or script `source`.
 ///
 /// # Errors
-/// Returns an error if the file is no notebook or script, if nothing is trained in it, or if the
-/// recipe already exists.
-pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
+/// Returns an error if nothing is trained in the file, or if the recipe already exists.
+pub(super) fn run(args: &Args, format: Format) -> anyhow::Result<ExitStatus> {
     let source = names::of_path(&args.source);
-    let format = format_of(&args.source)?;
     if let Some(data) = args.data.as_ref().filter(|data| !data.is_dir()) {
         let data = names::of_path(data);
         return Err(UsageError(format!("--data {data}: found no folder there")).into());
@@ -79,20 +55,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     }
     print(args, &imported)?;
     Ok(ExitStatus::Done)
-}
-
-fn format_of(path: &Path) -> Result<Format, UsageError> {
-    let ending = path
-        .extension()
-        .map(|ending| names::of_os(ending).to_lowercase());
-    match ending.as_deref() {
-        Some("ipynb") => Ok(Format::Notebook),
-        Some("py") => Ok(Format::Script),
-        _ => Err(UsageError(format!(
-            "expected a notebook (.ipynb) or a script (.py), found {}",
-            names::of_path(path)
-        ))),
-    }
 }
 
 /// Returns the file's name without its ending, in a form that a run folder can have.
