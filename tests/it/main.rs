@@ -27,6 +27,7 @@ mod help;
 mod import;
 mod init;
 mod inspect;
+mod keras_models;
 mod kernels;
 mod layers;
 mod learning;
