@@ -9,7 +9,10 @@ use serde_json::json;
 use super::Args;
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
-    commands::common::{exit_status::ExitStatus, folders},
+    commands::{
+        common::{exit_status::ExitStatus, folders},
+        ui,
+    },
     config,
     import::{self, Finding, Format, ImportError, Imported, Kind, Setup},
 };
