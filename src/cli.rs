@@ -51,8 +51,6 @@ enum Command {
     Explain(explain::Args),
     /// Write a trained network as a file for other programs
     Export(export::Args),
-    /// Turn a model that Keras saved into a run folder.
-    Import(import::Args),
     /// Classify images over HTTP, with a page for the browser
     Serve(serve::Args),
     /// Compare runs: figures with intervals, and the options that differ
@@ -93,7 +91,6 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Export(args) => export::run(&args),
-        Command::Import(args) => import::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Preview(args) => preview::run(&args),
