@@ -187,6 +187,8 @@ fn prepared() -> &'static Place {
         }
         place.done("train IMAGES --out RUN --set train.epochs=1");
         place.write("notebook.py", &keras_block("python"));
+        let model = root().join("tests/keras/binary.keras");
+        fs::copy(model, place.path("model.keras")).expect("copied");
         for run in ["OTHER", "checkpoints/flowers"] {
             copy(&place.path("RUN"), &place.path(run));
         }
