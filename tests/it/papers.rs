@@ -4,8 +4,9 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::OnceLock,
 };
 
@@ -19,6 +20,9 @@ const NOT_RUN: [&str; 2] = ["docs/benchmarks.md", "docs/commands.md"];
 
 /// What needs the network.
 const FETCHES: &str = "emberlens weights fetch";
+
+/// What goes on until it is stopped.
+const SERVES: &str = "emberlens serve";
 
 /// README, the other papers beside it, and all pages below `docs/`.
 fn papers() -> Vec<PathBuf> {
@@ -214,6 +218,41 @@ fn the_page_shows_what_import_makes_of_a_notebook() {
     assert_eq!(keras_block("toml"), place.read("notebook.toml"));
 }
 
+/// Returns the shell that runs a line.
+fn shell(place: &Place, line: &str) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_emberlens"));
+    let folder = program.parent().expect("its folder").display();
+    let search = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", line])
+        .current_dir(place.path(""))
+        .env("PATH", format!("{folder}:{search}"))
+        .env("XDG_CACHE_HOME", place.path("cache"))
+        .env_remove("EMBERLENS_WEIGHTS");
+    shell
+}
+
+/// Runs a line that serves, and stops it when it does. Does nothing where there is no server.
+fn serve(place: &Place, line: &str) {
+    if !cfg!(all(unix, feature = "serve")) {
+        return;
+    }
+    // The shell becomes the server, so that it has the process that is known.
+    let mut child = shell(place, &format!("exec {line} --port 0"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the shell starts");
+    let said = BufReader::new(child.stderr.take().expect("piped"));
+    let serves = said
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.starts_with("Serving "));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert!(serves, "{line}");
+}
+
 /// Runs a line as a shell does. Training is cut short.
 fn run(place: &Place, line: &str) -> Ran {
     let is_training = ["emberlens train ", "emberlens demo"]
@@ -225,16 +264,7 @@ fn run(place: &Place, line: &str) -> Ran {
     } else {
         line.to_owned()
     };
-    let program = Path::new(env!("CARGO_BIN_EXE_emberlens"));
-    let folder = program.parent().expect("its folder").display();
-    let search = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("sh")
-        .args(["-c", &line])
-        .current_dir(place.path(""))
-        .env("PATH", format!("{folder}:{search}"))
-        .env("XDG_CACHE_HOME", place.path("cache"))
-        .env_remove("EMBERLENS_WEIGHTS")
-        .output();
+    let output = shell(place, &line).output();
     Ran::from(output.expect("the shell starts"))
 }
 
@@ -255,6 +285,10 @@ fn every_command_of_the_papers_runs() {
         let place = Place::new();
         copy(&prepared().path(""), &place.path(""));
         for line in lines.iter().filter(|line| !line.starts_with(FETCHES)) {
+            if line.starts_with(SERVES) {
+                serve(&place, line);
+                continue;
+            }
             let ran = run(&place, line);
             assert!(
                 ran.code == Some(0),
