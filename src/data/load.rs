@@ -503,58 +503,6 @@ mod tests {
         }
     }
 
-    /// Returns the digests of what each of three folds holds back.
-    fn folds(data: &Data) -> Vec<BTreeSet<[u8; 32]>> {
-        let folds = load_folds(data, (3, 42), &|_| {}, &|_| {}).expect("loaded");
-        let digests = |set: &ImageSet| set.images.iter().map(|image| image.digest).collect();
-        for fold in &folds {
-            let (train, held): (BTreeSet<_>, BTreeSet<_>) =
-                (digests(&fold.train), digests(&fold.validation));
-            assert!(train.is_disjoint(&held));
-            assert_eq!(train.len() + held.len(), 18, "all but the test images");
-        }
-        folds.iter().map(|fold| digests(&fold.validation)).collect()
-    }
-
-    #[test]
-    fn folds_hold_back_each_image_once_wherever_it_lies() {
-        let place = folder(&[("a", 12), ("b", 9)]);
-        let before = folds(&data(place.path(), "test = 0.15"));
-        assert_eq!(before.iter().map(BTreeSet::len).collect::<Vec<_>>(), [6; 3]);
-        assert_eq!(before.iter().flatten().collect::<BTreeSet<_>>().len(), 18);
-        // The test images are held out by their place in the list; only the rest is moved.
-        let moved = tempfile::tempdir().expect("a temporary folder");
-        let rest = load_folds(
-            &data(place.path(), "test = 0.15"),
-            (3, 42),
-            &|_| {},
-            &|_| {},
-        );
-        let rest = rest.expect("loaded").swap_remove(0);
-        let images = rest.train.images.iter().chain(&rest.validation.images);
-        for (index, image) in images.enumerate() {
-            let class = moved.path().join(["a", "b"][image.label]);
-            std::fs::create_dir_all(&class).expect("created");
-            let name = format!("{:02}.png", 99 - index);
-            std::fs::copy(&image.path, class.join(name)).expect("copied");
-        }
-        assert_eq!(folds(&data(moved.path(), "")), before);
-    }
-
-    #[test]
-    fn more_folds_than_sets_of_images_are_refused() {
-        let place = folder(&[("a", 2), ("b", 2)]);
-        let error = load_folds(&data(place.path(), ""), (5, 1), &|_| {}, &|_| {})
-            .expect_err("too many")
-            .to_string();
-        assert_eq!(
-            error,
-            "found no validation images, expected one or more in each of 5 folds: the 4 images lie \
-             in 4 sets of groups and copies, which stay together; make train.folds smaller, or add \
-             images"
-        );
-    }
-
     /// Checks that data is refused with these words, and that only they have an advice on shares.
     fn check_refused(data: &Data, expected: &str) {
         let error = load(data).expect_err(expected).to_string();
