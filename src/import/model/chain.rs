@@ -211,13 +211,11 @@ fn inputs(nodes: &Value) -> Vec<String> {
     }
 }
 
-/// Returns the number that a layer adds to, or divides, what comes in: `"args": [tensor, 127.5]` in
-/// Keras 3, `["name", 0, 0, {"y": 127.5}]` in Keras 2.
+/// Returns the number by which a layer divides what comes in, or that it takes away: `"args":
+/// [tensor, 127.5]` in Keras 3, `["name", 0, 0, {"y": 127.5}]` in Keras 2.
 fn operand(nodes: &Value) -> Option<f64> {
     let node = &nodes[0];
-    node["args"][1]
-        .as_f64()
-        .or_else(|| node[0][3]["y"].as_f64())
+    node["args"][1].as_f64().or_else(|| node[3]["y"].as_f64())
 }
 
 /// Follows the layers back from the output to the input, or to the last place where paths meet.
@@ -254,7 +252,21 @@ fn path_to(output: &str, mut linked: Vec<Linked>) -> Result<(Vec<KerasLayer>, bo
 
 #[cfg(test)]
 mod tests {
-    use super::snake_case;
+    use serde_json::json;
+
+    use super::{operand, snake_case};
+
+    #[test]
+    fn the_number_of_an_operator_is_found_in_both_versions() {
+        let tensor = json!({ "class_name": "__keras_tensor__", "config": { "shape": [null] } });
+        for nodes in [
+            json!([{ "args": [tensor, 127.5], "kwargs": {} }]),
+            json!([["input_1", 0, 0, { "y": 127.5, "name": null }]]),
+        ] {
+            assert_eq!(operand(&nodes), Some(127.5));
+        }
+        assert_eq!(operand(&json!([[["input_1", 0, 0, {}]]])), None);
+    }
 
     #[test]
     fn groups_are_named_as_keras_names_them() {

@@ -142,11 +142,13 @@ impl Parts {
             let trunk = Trunk::Listed(listed);
             return Ok(Self { trunk, head });
         }
-        let unknown = fault.unwrap_or_else(|| {
-            "found layers with paths side by side, which are none of the networks that \
-             model.architecture knows"
-                .to_owned()
-        });
+        let unknown = match fault {
+            Some(fault) if !chain.is_branched => fault,
+            _ => "found paths side by side, and by the names in this file none of the networks \
+                  that model.architecture knows; the other format of model.save (.h5, .keras) may \
+                  name its layers otherwise"
+                .to_owned(),
+        };
         let known = pretrained::identify(path).ok_or(unknown)?;
         known_whole(&known, chain, &head, &before)?;
         let trunk = Trunk::Known(Box::new(known));
