@@ -1,10 +1,5 @@
 //! `emberlens serve`: classifies images over HTTP.
 
-#![cfg_attr(
-    not(feature = "serve"),
-    expect(dead_code, reason = "the arguments are those of every build")
-)]
-
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;

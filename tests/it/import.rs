@@ -119,7 +119,7 @@ fn what_is_no_notebook_and_what_is_there_already_is_refused() {
         ("import b.py", "found no Keras network that is trained"),
         (
             "import c.txt",
-            "expected a notebook (.ipynb) or a script (.py)",
+            "expected a notebook (.ipynb), a script (.py) or a saved model",
         ),
         ("import missing.py", "can't read the file"),
         (&format!("import {file} --out d.toml"), "already exists"),

@@ -92,7 +92,9 @@ fn an_imported_model_is_measured_explained_and_exported() {
         "--normalize",
         "unit",
     ];
-    place.done(&import).tells("ants and bees");
+    place
+        .done(&import)
+        .tells("2 classes (ants, bees), images of 22 x 26");
     let ran = place.done("evaluate --checkpoint run --data val --json --device cpu");
     assert_eq!(ran.json()["images"], 6);
     place.done("explain --checkpoint run val/ants --device cpu");

@@ -118,14 +118,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let meta = &checkpoint.meta;
     let [height, width] = meta.image_size;
     say(&format!(
-        "{} for {} classes ({}), images of {height} x {width}, {}",
-        meta.design.model.architecture.name(),
+        "{} classes ({}), images of {height} x {width}, {}; architecture {}",
         meta.classes.len(),
         listed(&meta.classes),
         match model.interpolation {
             Interpolation::Nearest => "resized to the nearest pixel as ImageDataGenerator does",
             _ => "resized as --interpolation says",
-        }
+        },
+        meta.design.model.architecture.name()
     ));
     say(&format!("Run folder: {}", names::of_path(out)));
     Ok(ExitStatus::Done)
