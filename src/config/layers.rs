@@ -9,7 +9,8 @@ use crate::architecture::{self, Activation, Convolution, Groups, Listed, Norm, P
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "expected a table with conv, separable_conv, max_pool, average_pool, norm or dropout"
+    expecting = "expected a table with conv, separable_conv, max_pool, average_pool, norm or \
+                 dropout"
 )]
 pub enum LayerRecipe {
     /// A convolution.

@@ -142,7 +142,16 @@ fn parse(source: &Source<'_>, skipped: &mut Vec<Skipped>) -> Vec<Stmt> {
         skipped.push(Skipped { place, reason });
         return Vec::new();
     }
-    let parsed = parse_unchecked(source.code, ParseOptions::from(Mode::Ipython));
+    // Where a command of IPython stands inside an expression, the parser gives up by a panic.
+    let parsed = std::panic::catch_unwind(|| {
+        parse_unchecked(source.code, ParseOptions::from(Mode::Ipython))
+    });
+    let Ok(parsed) = parsed else {
+        let reason = "the parser gave up on it".to_owned();
+        let place = source.place(0);
+        skipped.push(Skipped { place, reason });
+        return Vec::new();
+    };
     let errors: Vec<_> = parsed
         .errors()
         .iter()

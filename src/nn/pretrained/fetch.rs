@@ -1,18 +1,47 @@
-//! Downloads published weights into the cache folder.
+//! The weights that are published for the backbones: where they are cached, and their download.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use super::published;
 use crate::{
     architecture::{Architecture, Published},
     base::{
-        io::download::{DownloadError, Expected, download, is_whole},
+        io::{
+            cache,
+            download::{DownloadError, Expected, download, is_whole},
+        },
         progress::Progress,
     },
+    config::Weights,
 };
+
+/// Lists all published weights.
+pub fn published() -> impl Iterator<Item = (Architecture, &'static Published)> {
+    Architecture::all()
+        .filter_map(|architecture| Some((architecture, architecture.entry().published.as_ref()?)))
+}
+
+/// Returns the path at which a published file is cached. Returns `None` if the system has no cache
+/// folder for the user.
+pub fn place(published: &Published) -> Option<PathBuf> {
+    cache::folder("weights").map(|folder| folder.join(published.file()))
+}
+
+/// Returns the path that `model.weights` stands for, whether or not the file exists. Returns `None`
+/// for weights that are drawn.
+pub fn locate(architecture: Architecture, weights: &Weights) -> Option<PathBuf> {
+    match weights {
+        Weights::None => None,
+        Weights::Path(path) => Some(Path::new(path).to_owned()),
+        Weights::Imagenet => {
+            let published = architecture.entry().published.as_ref()?;
+            // Without a cache folder the current one has to do.
+            Some(place(published).unwrap_or_else(|| PathBuf::from(published.file())))
+        }
+    }
+}
 
 /// An error of getting published weights.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +126,7 @@ pub fn fetch(
 /// # Errors
 /// Returns [`FetchError::NoCache`] if the system has no cache folder for the user.
 pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
-    published::place(published).ok_or(FetchError::NoCache)
+    place(published).ok_or(FetchError::NoCache)
 }
 
 fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> String {

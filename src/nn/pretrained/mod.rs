@@ -9,7 +9,6 @@ pub mod fetch;
 mod files;
 mod keras;
 mod names;
-mod published;
 mod saved;
 mod wanted;
 
@@ -32,9 +31,8 @@ use super::{
 
 pub use at_hand::{AtHand, at_hand, identify};
 pub use dialect::{Found, find};
-pub use fetch::FetchError;
+pub use fetch::{FetchError, locate, place, published};
 pub use names::Origin;
-pub use published::{locate, place, published};
 pub use saved::Saved;
 
 /// A tensor of a file with weights.
