@@ -23,12 +23,6 @@ pub fn published() -> impl Iterator<Item = (Architecture, &'static Published)> {
         .filter_map(|architecture| Some((architecture, architecture.entry().published.as_ref()?)))
 }
 
-/// Returns the path at which a published file is cached. Returns `None` if the system has no cache
-/// folder for the user.
-pub fn place(published: &Published) -> Option<PathBuf> {
-    cache::folder("weights").map(|folder| folder.join(published.file()))
-}
-
 /// Returns the path that `model.weights` stands for, whether or not the file exists. Returns `None`
 /// for weights that are drawn.
 pub fn locate(architecture: Architecture, weights: &Weights) -> Option<PathBuf> {
@@ -38,7 +32,7 @@ pub fn locate(architecture: Architecture, weights: &Weights) -> Option<PathBuf> 
         Weights::Imagenet => {
             let published = architecture.entry().published.as_ref()?;
             // Without a cache folder the current one has to do.
-            Some(place(published).unwrap_or_else(|| PathBuf::from(published.file())))
+            Some(place(published).unwrap_or_else(|_| PathBuf::from(published.file())))
         }
     }
 }
@@ -126,7 +120,9 @@ pub fn fetch(
 /// # Errors
 /// Returns [`FetchError::NoCache`] if the system has no cache folder for the user.
 pub fn place(published: &Published) -> Result<PathBuf, FetchError> {
-    place(published).ok_or(FetchError::NoCache)
+    cache::folder("weights")
+        .map(|folder| folder.join(published.file()))
+        .ok_or(FetchError::NoCache)
 }
 
 fn by_hand(architecture: Architecture, published: &Published, place: &Path) -> String {

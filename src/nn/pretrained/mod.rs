@@ -31,7 +31,7 @@ use super::{
 
 pub use at_hand::{AtHand, at_hand, identify};
 pub use dialect::{Found, find};
-pub use fetch::{FetchError, locate, place, published};
+pub use fetch::{FetchError, locate, published};
 pub use names::Origin;
 pub use saved::Saved;
 
