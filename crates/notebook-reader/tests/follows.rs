@@ -285,6 +285,14 @@ fn limits_hold() {
     }
 }
 
+/// IPython takes a comma at the start of a line for a command, on which the parser panics in an
+/// expression.
+#[test]
+fn a_cell_that_the_parser_gives_up_on_is_named() {
+    let found = traced("import a.b as cx[\n  ,");
+    assert_eq!(found.skipped[0].reason, "the parser gave up on it");
+}
+
 /// Pieces of code that mutations are made of.
 const PIECES: &[&str] = &[
     "x",
