@@ -212,6 +212,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
                 CheckpointError::Occupied(_)
                     | CheckpointError::Held { .. }
                     | CheckpointError::Unstarted(_)
+                    | CheckpointError::Imported(_)
                     | CheckpointError::Several { .. }
             )
         });

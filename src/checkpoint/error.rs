@@ -89,6 +89,13 @@ pub enum CheckpointError {
         .0.display()
     )]
     Unstarted(PathBuf),
+    /// A run folder whose checkpoint comes from another program.
+    #[error(
+        "the checkpoint was imported and has nothing to go on with; to train from its weights, \
+         name its model.safetensors in a recipe as model.weights: {}",
+        .0.display()
+    )]
+    Imported(PathBuf),
     /// A file or checkpoint that doesn't belong to the run.
     #[error("{reason}: {}", path.display())]
     Mixed {

@@ -118,6 +118,12 @@ pub fn save_imported(run: &RunFolder, checkpoint: &Checkpoint) -> Result<(), Che
     write(&run.path().join("best"), None, &files)
 }
 
+/// Returns whether no training has made the checkpoint at `path`.
+fn is_imported(path: &Path) -> bool {
+    let meta = read_meta(path);
+    meta.is_ok_and(|meta| meta.run.is_none() && !meta.files.contains_key(OPTIMIZER))
+}
+
 /// Checks that a network is one that this program supports, and that its weights fit into a file of
 /// `bytes`, before memory is taken for it.
 ///

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{META, RunId, error::CheckpointError, other_of, read_meta, resolve};
+use super::{META, RunId, error::CheckpointError, is_imported, other_of, read_meta, resolve};
 use crate::{
     base::io::{
         files::{clear_working_names, is_working_name, sha256_hex, with_path},
@@ -150,8 +150,12 @@ fn is_free(path: &Path, was_ours: bool) -> bool {
 /// Returns the checkpoint to resume from and the folder of its run; `path` is either of them.
 ///
 /// # Errors
-/// Returns an error if there is no checkpoint, or the run ended before its first save.
+/// Returns an error if there is no checkpoint, the run ended before its first save, or its
+/// checkpoint was imported.
 pub fn resolve_resumable(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
+    if resolve(path, "best").is_ok_and(|best| is_imported(&best)) {
+        return Err(CheckpointError::Imported(path.to_owned()));
+    }
     let found = resolve(path, "last");
     if matches!(found, Err(CheckpointError::Missing(_)))
         && path.join(LOCK).is_file()

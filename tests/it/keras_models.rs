@@ -99,7 +99,7 @@ fn an_imported_model_is_measured_explained_and_exported() {
     assert_eq!(ran.json()["images"], 6);
     place.done("explain --checkpoint run val/ants --device cpu");
     place.done("export run --onnx run.onnx");
-    place.run("train --resume run").exits(2, "run");
+    place.run("train --resume run").exits(2, "was imported");
     place.run(&import).exits(2, "run");
 }
 
