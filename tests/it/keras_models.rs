@@ -103,6 +103,20 @@ fn an_imported_model_is_measured_explained_and_exported() {
     place.run(&import).exits(2, "run");
 }
 
+/// Replaces a text wherever it stands by one that is as long.
+fn replaced(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
+    assert_eq!(old.len(), new.len());
+    let (mut changed, mut count) = (bytes.to_vec(), 0);
+    for at in 0..bytes.len() - old.len() {
+        if changed[at..].starts_with(old.as_bytes()) {
+            changed[at..at + old.len()].copy_from_slice(new.as_bytes());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "{old}");
+    changed
+}
+
 #[test]
 fn what_a_file_lacks_is_asked_for_and_what_is_unknown_named() {
     let place = Place::new();
@@ -127,7 +141,7 @@ fn what_a_file_lacks_is_asked_for_and_what_is_unknown_named() {
     );
     assert!(!place.path("run").exists());
     let bytes = fs::read(&notebook).expect("read");
-    // What the file says of a layer, changed in place.
+    // What the file says, changed in place to what is as long.
     for (old, new, words) in [
         (
             "\"Dropout\"",
@@ -136,14 +150,23 @@ fn what_a_file_lacks_is_asked_for_and_what_is_unknown_named() {
         ),
         ("\"softmax\"", "\"softmix\"", "softmix"),
         ("\"Conv2D\"", "\"Conv3D\"", "(Conv3D)"),
+        (
+            "\"MaxPooling2D\"",
+            "\"Rescaling\"   ",
+            "(Rescaling): such a layer can be imported before all others only",
+        ),
+        (
+            "\"keras.layers\"",
+            "\"my_ownlayers\"",
+            "which isn't Keras's own",
+        ),
+        (
+            "[null, 22, 26, 3]",
+            "[null, 123456789]",
+            "found an input of the shape [null,123456789]",
+        ),
     ] {
-        let text = bytes
-            .windows(old.len())
-            .position(|part| part == old.as_bytes());
-        let at = text.expect("there");
-        let mut changed = bytes.clone();
-        changed[at..at + old.len()].copy_from_slice(new.as_bytes());
-        fs::write(place.path("changed.keras"), changed).expect("written");
+        fs::write(place.path("changed.keras"), replaced(&bytes, old, new)).expect("written");
         place
             .run("import changed.keras --out run --classes a,b,c --normalize unit")
             .exits(1, words);

@@ -122,10 +122,23 @@ fn is_model(class: &str) -> bool {
 
 /// Returns whether layers of a class change pixel values alone, or nothing outside training.
 pub(super) fn is_preparation(class: &str) -> bool {
+    changes_values(class) || class == "InputLayer" || class.starts_with("Random")
+}
+
+/// Returns whether layers of a class multiply values and add to them.
+pub(super) fn changes_values(class: &str) -> bool {
     matches!(
         class,
-        "InputLayer" | "Rescaling" | "Normalization" | "TrueDivide" | "Subtract" | "TFOpLambda"
-    ) || class.starts_with("Random")
+        "Rescaling" | "Normalization" | "TrueDivide" | "Subtract" | "TFOpLambda"
+    )
+}
+
+/// Returns whether a layer is one of Keras's own, by the module that its class is from.
+fn is_of_keras(described: &Value) -> bool {
+    let registered = described["registered_name"].as_str().unwrap_or_default();
+    let module = described["module"].as_str().unwrap_or("keras");
+    let library = module.split('.').next().unwrap_or_default();
+    !registered.contains('>') && ["keras", "tf_keras", "tensorflow"].contains(&library)
 }
 
 /// Returns the layers of a description, with their groups in a `.keras` file: the class in lower
@@ -139,6 +152,12 @@ fn linked(layers: &[Value], place: &Place<'_>) -> Result<Vec<Linked>, String> {
         else {
             return Err("found a layer without class_name and config".to_owned());
         };
+        if !is_of_keras(described) {
+            return Err(format!(
+                "found a layer of the class {}, which isn't Keras's own, expected those of Keras",
+                of_text(class)
+            ));
+        }
         let kind = snake_case(class);
         let count = counts.entry(kind.clone()).or_default();
         let number = if *count == 0 {
@@ -254,7 +273,7 @@ fn path_to(output: &str, mut linked: Vec<Linked>) -> Result<(Vec<KerasLayer>, bo
 mod tests {
     use serde_json::json;
 
-    use super::{operand, snake_case};
+    use super::{is_of_keras, operand, snake_case};
 
     #[test]
     fn the_number_of_an_operator_is_found_in_both_versions() {
@@ -266,6 +285,29 @@ mod tests {
             assert_eq!(operand(&nodes), Some(127.5));
         }
         assert_eq!(operand(&json!([[["input_1", 0, 0, {}]]])), None);
+    }
+
+    #[test]
+    fn code_of_the_users_own_is_told_by_its_module() {
+        for (described, expected) in [
+            (json!({}), true),
+            (
+                json!({ "module": "keras.layers", "registered_name": null }),
+                true,
+            ),
+            (
+                json!({ "module": "tf_keras.src.engine", "registered_name": "Functional" }),
+                true,
+            ),
+            (
+                json!({ "module": "__main__", "registered_name": "Dense" }),
+                false,
+            ),
+            (json!({ "module": "keras_addons.layers" }), false),
+            (json!({ "registered_name": "Custom>Dense" }), false),
+        ] {
+            assert_eq!(is_of_keras(&described), expected, "{described}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::base::names::of_text;
 
 /// A layer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct KerasLayer {
     /// Keras's class, such as `Conv2D`.
     pub(super) class: String,

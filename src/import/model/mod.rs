@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use self::{
     backbone::Backbone,
-    chain::{Chain, chain, is_preparation},
+    chain::{Chain, chain, changes_values, is_preparation},
     head::Head,
     layer::KerasLayer,
     preparation::Preparation,
@@ -41,7 +41,7 @@ use crate::{
 pub struct Unsaid {
     /// Name of the checkpoint.
     pub name: String,
-    /// Class names in the order of the outputs; numbers, if there are none.
+    /// Class names in the order of the outputs.
     pub classes: Option<Vec<String>>,
     /// What is done to pixel values before they enter the model.
     pub normalize: Option<Normalize>,
@@ -117,10 +117,13 @@ struct Parts {
 impl Parts {
     /// Divides the layers of the model at `path`.
     fn of(chain: &Chain, path: &Path) -> Result<Self, String> {
-        let mut layers = chain
-            .layers
-            .iter()
-            .filter(|layer| !is_preparation(&layer.class));
+        let is_other = |layer: &KerasLayer| !is_preparation(&layer.class);
+        let first = chain.layers.iter().position(is_other).unwrap_or_default();
+        let mut behind = chain.layers[first..].iter();
+        if let Some(late) = behind.find(|layer| changes_values(&layer.class)) {
+            return Err(late.fault("such a layer can be imported before all others only"));
+        }
+        let mut layers = chain.layers.iter().filter(|layer| is_other(layer));
         let (mut listed, mut fault, mut before) = (Backbone::default(), None, Vec::new());
         let mut head = None;
         for layer in layers.by_ref() {
@@ -239,7 +242,7 @@ fn known_whole(
         .iter()
         .filter(|(layer, _)| is_norm(&layer.kind))
         .count();
-    let found = chain.num_norms - head.num_norms();
+    let found = chain.num_norms.saturating_sub(head.num_norms());
     if found == expected {
         return Ok(());
     }
@@ -254,9 +257,8 @@ fn input(model: &Value, said: Option<[usize; 2]>) -> Result<[usize; 3], String> 
     let shape = shape_in(model, 0)
         .ok_or("found no shape of the input, expected images of [height, width, 1 or 3]")?;
     let side = |at: usize| {
-        shape[at]
-            .as_u64()
-            .and_then(|side| usize::try_from(side).ok())
+        let side = shape.get(at)?.as_u64()?;
+        usize::try_from(side).ok()
     };
     let channels = side(3).filter(|channels| [1, 3].contains(channels));
     let Some(channels) = channels.filter(|_| shape.len() == 4) else {
