@@ -133,32 +133,15 @@ impl Folds {
 
     /// Returns the folds as a table, with their mean and standard deviation.
     pub(super) fn table(&self) -> Table {
-        let head = ["Fold", "Images", "Best epoch"]
-            .into_iter()
-            .chain(COLUMNS.map(|(_, title)| title))
-            .map(str::to_owned)
-            .collect();
-        let row = |fold: &FoldFigures| {
-            [fold.fold, fold.images, fold.best_epoch]
-                .map(|count| count.to_string())
-                .into_iter()
-                .chain(cells(|name| Some(fold.metrics.get(name)?.value)))
-                .collect()
+        let own = |fold: &FoldFigures| {
+            [fold.fold, fold.images, fold.best_epoch].map(|count| count.to_string())
         };
-        let last = |title: &str, values: &BTreeMap<String, f64>| {
-            [title.to_owned(), String::new(), String::new()]
-                .into_iter()
-                .chain(cells(|name| values.get(name).copied()))
-                .collect()
-        };
-        let rows = self.per_fold.iter().map(row).chain([
-            last("Mean", &self.mean),
-            last("Standard deviation", &self.sd),
-        ]);
-        Table {
-            head,
-            rows: rows.collect(),
-        }
+        let rows = self.per_fold.iter();
+        table_of(
+            ["Fold", "Images", "Best epoch"],
+            rows.map(|fold| (own(fold), &fold.metrics)),
+            [&self.mean, &self.sd],
+        )
     }
 
     /// Describes how much the folds differ, and what that means.
@@ -172,6 +155,33 @@ impl Folds {
             value(&self.mean).unwrap_or(f64::NAN),
             value(&self.sd).unwrap_or(f64::NAN)
         )
+    }
+}
+
+/// Returns a table of evaluations, a row each: columns of their own, then [`COLUMNS`]; at last,
+/// mean and standard deviation.
+fn table_of<'a, const OWN: usize>(
+    own: [&str; OWN],
+    rows: impl Iterator<Item = ([String; OWN], &'a BTreeMap<String, Estimate>)>,
+    [mean, sd]: [&BTreeMap<String, f64>; 2],
+) -> Table {
+    let titles = COLUMNS.map(|(_, title)| title);
+    let row = |(own, metrics): ([String; OWN], &BTreeMap<String, Estimate>)| {
+        own.into_iter()
+            .chain(cells(|name| Some(metrics.get(name)?.value)))
+            .collect()
+    };
+    let last = |title: &str, values: &BTreeMap<String, f64>| {
+        let blank = std::iter::repeat_n(String::new(), OWN - 1);
+        std::iter::once(title.to_owned())
+            .chain(blank)
+            .chain(cells(|name| values.get(name).copied()))
+            .collect()
+    };
+    let last = [last("Mean", mean), last("Standard deviation", sd)];
+    Table {
+        head: own.into_iter().chain(titles).map(str::to_owned).collect(),
+        rows: rows.map(row).chain(last).collect(),
     }
 }
 

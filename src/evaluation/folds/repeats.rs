@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{COLUMNS, cells, spread};
+use super::{spread, table_of};
 use crate::{
     checkpoint::Meta,
     evaluation::{Evaluation, Judged},
@@ -103,31 +103,13 @@ impl Repeats {
 
     /// Returns the repeats as a table, with their mean and standard deviation.
     pub(in crate::evaluation) fn table(&self) -> Table {
-        let head = ["Repeat", "Seed"]
-            .into_iter()
-            .chain(COLUMNS.map(|(_, title)| title))
-            .map(str::to_owned)
-            .collect();
-        let row = |repeat: &RepeatFigures| {
-            [repeat.repeat.to_string(), repeat.seed.to_string()]
-                .into_iter()
-                .chain(cells(|name| Some(repeat.metrics.get(name)?.value)))
-                .collect()
-        };
-        let last = |title: &str, values: &BTreeMap<String, f64>| {
-            [title.to_owned(), String::new()]
-                .into_iter()
-                .chain(cells(|name| values.get(name).copied()))
-                .collect()
-        };
-        let rows = self.per_repeat.iter().map(row).chain([
-            last("Mean", &self.mean),
-            last("Standard deviation", &self.sd),
-        ]);
-        Table {
-            head,
-            rows: rows.collect(),
-        }
+        let own = |repeat: &RepeatFigures| [repeat.repeat.to_string(), repeat.seed.to_string()];
+        let rows = self.per_repeat.iter();
+        table_of(
+            ["Repeat", "Seed"],
+            rows.map(|repeat| (own(repeat), &repeat.metrics)),
+            [&self.mean, &self.sd],
+        )
     }
 
     /// Describes how much the seed matters.

@@ -32,23 +32,9 @@ pub(in crate::import::keras) fn import<'t>(
         of_generator(import, generator);
     }
     let mut own: Vec<Layer> = layers.layers.clone();
-    let trace = import.trace;
-    for step in data.train.steps.iter().rev() {
-        let Some(call) = trace
-            .call_numbered(*step)
-            .filter(|call| &*call.name == "map")
-        else {
-            continue;
-        };
-        let result = call
-            .arguments
-            .first()
-            .and_then(|argument| argument.results.first());
-        if let Some(result) = result {
-            let image = chain::image_of(import, result);
-            for number in chain::calls_of(import, image) {
-                of_call(import, number, &mut own);
-            }
+    for image in chain::mapped(import, &data.train) {
+        for number in chain::calls_of(import, image) {
+            of_call(import, number, &mut own);
         }
     }
     for layer in own {

@@ -1,6 +1,6 @@
 //! What is done to pixel values on their way to the network.
 
-use notebook_reader::{Object, Origin, Place, Value};
+use notebook_reader::{Origin, Place, Value};
 
 use crate::import::{
     arguments::{Import, number},
@@ -82,7 +82,6 @@ impl Chain {
 
 /// Returns what a generator and a data set's `map` do.
 pub(super) fn of_source<'t>(import: &mut Import<'t>, source: &Source<'t>) -> Chain {
-    let trace = import.trace;
     let mut chain = Chain::default();
     if let Some(generator) = &source.generator {
         if let Some(argument) = generator.get("preprocessing_function") {
@@ -95,25 +94,7 @@ pub(super) fn of_source<'t>(import: &mut Import<'t>, source: &Source<'t>) -> Cha
             chain.scale(factor, 0.0, generator.place_of("rescale"));
         }
     }
-    // The last step comes first.
-    for step in source.steps.iter().rev() {
-        let Some(call) = trace
-            .call_numbered(*step)
-            .filter(|call| &*call.name == "map")
-        else {
-            continue;
-        };
-        let result = call
-            .arguments
-            .first()
-            .and_then(|argument| argument.results.first());
-        let Some(result) = result else {
-            continue;
-        };
-        let image = trace
-            .sequence(result)
-            .and_then(<[Value]>::first)
-            .unwrap_or(result);
+    for image in mapped(import, source) {
         of_result(import, image, &mut chain);
     }
     chain
@@ -292,12 +273,21 @@ fn operation(import: &mut Import<'_>, value: &Value, chain: &mut Chain) {
     }
 }
 
+/// Returns what each `map` of a source makes of an image, in the order in which they act.
+pub(super) fn mapped<'t>(import: &Import<'t>, source: &Source<'t>) -> Vec<&'t Value> {
+    let image = |step: &usize| {
+        let call = import.trace.call_numbered(*step)?;
+        let result = call.arguments.first()?.results.first()?;
+        (&*call.name == "map").then(|| image_of(import, result))
+    };
+    // The last step comes first.
+    source.steps.iter().rev().filter_map(image).collect()
+}
+
 /// Returns the value of a tuple's first element, which is the image.
-pub(super) fn image_of<'t>(import: &Import<'t>, result: &'t Value) -> &'t Value {
-    match import.trace.object(result) {
-        Some(Object::Tuple(values) | Object::List(values)) => values.first().unwrap_or(result),
-        _ => result,
-    }
+fn image_of<'t>(import: &Import<'t>, result: &'t Value) -> &'t Value {
+    let parts = import.trace.sequence(result);
+    parts.and_then(<[Value]>::first).unwrap_or(result)
 }
 
 /// Returns the calls from a function's parameter to its result, for those who look for other
