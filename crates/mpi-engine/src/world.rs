@@ -1,6 +1,6 @@
 //! The processes of a job, and what they do together.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,11 @@ pub struct World {
     /// The calls so far, by which ranks tell each other where they are.
     pub(crate) calls: Cell<u64>,
     pub(crate) is_over: Cell<bool>,
+    /// Whether this rank sends no messages any more.
+    pub(crate) is_leaving: Cell<bool>,
+    /// The messages of roll calls that this rank has sent to each rank, and received from all.
+    pub(crate) sent: RefCell<Vec<f32>>,
+    pub(crate) received: Cell<usize>,
     thread: PhantomData<*const ()>,
 }
 
@@ -105,6 +110,9 @@ impl World {
             waited: Cell::new(Duration::ZERO),
             calls: Cell::new(0),
             is_over: Cell::new(false),
+            is_leaving: Cell::new(false),
+            sent: RefCell::new(vec![0.0; count]),
+            received: Cell::new(0),
             thread: PhantomData,
         };
         world.hosts = world.gather_hosts()?;
@@ -332,6 +340,7 @@ impl World {
     /// Fails as all calls do: see [`Error`].
     pub fn finalize(self) -> Result<(), Error> {
         self.barrier()?;
+        self.receive_rest()?;
         self.mpi.finalize()
     }
 

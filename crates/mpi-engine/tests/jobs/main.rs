@@ -4,8 +4,10 @@
 mod rank;
 
 use std::env;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// Nothing where it isn't started by one of the others.
 #[test]
@@ -23,7 +25,7 @@ fn launchers() -> Vec<PathBuf> {
 
 /// Returns the command that starts a job. More ranks than cores are wanted here, and containers
 /// have no other user than root.
-fn job(launcher: &PathBuf, count: usize, name: &str) -> Command {
+fn job(launcher: &Path, count: usize, name: &str) -> Command {
     let mut command = Command::new(launcher);
     command
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
@@ -65,5 +67,152 @@ fn every_call_gives_every_rank_its_values() {
                 assert!(text.contains(&line), "{launcher:?}, {count} ranks:\n{text}");
             }
         }
+    }
+}
+
+#[test]
+#[ignore = "needs mpiexec"]
+fn ranks_that_come_late_are_not_missing() {
+    for launcher in launchers() {
+        // Rank 0 waits longer than its patience for rank 3, which is there within the grace.
+        let mut command = job(&launcher, 4, "late");
+        let output = command
+            .env(rank::PATIENCE, "1.5")
+            .output()
+            .expect("started");
+        let text = text(&output);
+        assert!(output.status.success(), "{launcher:?}:\n{text}");
+        assert_eq!(text.matches(": done").count(), 4, "{launcher:?}:\n{text}");
+    }
+}
+
+/// Runs a job that must fail, and returns what it printed, its exit code and how long it took.
+fn failed(mut command: Command) -> (String, Option<i32>, Duration) {
+    let start = Instant::now();
+    let output = command.output().expect("started");
+    assert!(!output.status.success(), "{}", text(&output));
+    (text(&output), output.status.code(), start.elapsed())
+}
+
+/// What a job may take to end after one of its ranks did, on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+#[ignore = "needs mpiexec"]
+fn a_rank_that_aborts_leaves_or_panics_ends_the_job() {
+    for launcher in launchers() {
+        // Of a rank that just leaves, launchers tell its code or that of those they kill then.
+        for (name, code, words) in [
+            ("abort", Some(4), "rank 1 has no disk left"),
+            ("leave", None, ""),
+            ("panic", Some(3), ""),
+        ] {
+            let (text, found, time) = failed(job(&launcher, 3, name));
+            let is_expected = code.is_none() || found == code;
+            assert!(is_expected, "{launcher:?}, {name}, {found:?}:\n{text}");
+            assert!(text.contains(words), "{launcher:?}, {name}:\n{text}");
+            assert!(time < SOON, "{launcher:?}, {name}: {time:?}");
+        }
+    }
+}
+
+/// A job whose ranks work for ever.
+struct Held {
+    launcher: Child,
+    /// The process of each rank.
+    ranks: Vec<String>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Held {
+    fn start(launcher: &Path, count: usize, patience: &str) -> Self {
+        let mut command = job(launcher, count, "hold");
+        let mut launcher = command
+            .env(rank::PATIENCE, patience)
+            .spawn()
+            .expect("started");
+        let mut output = BufReader::new(launcher.stdout.take().expect("piped"));
+        let mut ranks = vec![String::new(); count];
+        while ranks.iter().any(String::is_empty) {
+            let mut line = String::new();
+            assert_ne!(
+                output.read_line(&mut line).expect("text"),
+                0,
+                "the job has ended"
+            );
+            if let Some((rank, process)) = line
+                .strip_prefix("rank ")
+                .and_then(|line| line.trim().split_once(" is process "))
+            {
+                ranks[rank.parse::<usize>().expect("a number")] = process.to_owned();
+            }
+        }
+        Self {
+            launcher,
+            ranks,
+            output,
+        }
+    }
+
+    fn signal(&self, rank: usize, signal: &str) {
+        let kill = Command::new("kill")
+            .args([signal, &self.ranks[rank]])
+            .status();
+        assert!(kill.expect("started").success());
+    }
+
+    /// Waits for the end, and returns what was printed until then.
+    fn end(mut self) -> (String, ExitStatus) {
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("text");
+        let mut errors = self.launcher.stderr.take().expect("piped");
+        errors.read_to_string(&mut text).expect("text");
+        (text, self.launcher.wait().expect("ended"))
+    }
+}
+
+#[test]
+#[ignore = "needs mpiexec"]
+fn a_rank_that_is_killed_ends_the_job() {
+    for launcher in launchers() {
+        for rank in [0, 2] {
+            let held = Held::start(&launcher, 3, "60");
+            let start = Instant::now();
+            held.signal(rank, "-KILL");
+            let (text, status) = held.end();
+            assert!(!status.success(), "{launcher:?}, rank {rank}:\n{text}");
+            assert!(start.elapsed() < SOON, "{launcher:?}, rank {rank}:\n{text}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs mpiexec"]
+fn a_rank_that_is_stopped_is_named_when_patience_is_over() {
+    for launcher in launchers() {
+        for (rank, words) in [(2, "error: rank 2 (host "), (0, ", and rank 0 (host ")] {
+            let held = Held::start(&launcher, 4, "2");
+            let start = Instant::now();
+            held.signal(rank, "-STOP");
+            let (text, status) = held.end();
+            assert!(!status.success(), "{launcher:?}, rank {rank}:\n{text}");
+            assert!(text.contains(words), "{launcher:?}, rank {rank}:\n{text}");
+            assert!(start.elapsed() < SOON, "{launcher:?}, rank {rank}:\n{text}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs mpiexec"]
+fn a_rank_that_never_comes_is_named_though_others_wait_in_another_call() {
+    for launcher in launchers() {
+        let mut command = job(&launcher, 4, "relay");
+        command.env(rank::PATIENCE, "2");
+        let (text, _, time) = failed(command);
+        assert!(
+            text.contains("error: rank 3 (host "),
+            "{launcher:?}:\n{text}"
+        );
+        assert!(time < SOON, "{launcher:?}: {time:?}");
     }
 }

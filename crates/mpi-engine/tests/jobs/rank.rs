@@ -54,7 +54,7 @@ pub(crate) fn run(job: &str) {
     }
     let local = world.local();
     say(format_args!(
-        "rank {rank} of {count}, {} of {} on {}, {}: ok",
+        "rank {rank} of {count}, {} of {} on {}, {}: done",
         local.rank,
         local.count,
         world.hosts()[rank],
