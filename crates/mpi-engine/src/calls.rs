@@ -342,3 +342,36 @@ fn short_version(text: &str) -> String {
     let version = rest.split([',', ' ', '\t']).find(|part| !part.is_empty());
     format!("{name} {}", version.unwrap_or("of an unknown version"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_known_by_name_and_version() {
+        let check = |text, expected| assert_eq!(short_version(text), expected);
+        check(
+            "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4, May 26, 2022",
+            "Open MPI 4.1.4",
+        );
+        check(
+            "MPICH Version:      5.0.2\nMPICH Release date: 2026",
+            "MPICH 5.0.2",
+        );
+        check("MPICH Version:\t4.0.2\n", "MPICH 4.0.2");
+        check(
+            "Intel(R) MPI Library 2021.19 for Linux* OS\n",
+            "Intel MPI 2021.19",
+        );
+        check("MVAPICH Version:\t3.0\n", "MVAPICH 3.0");
+        check("Another MPI 1.2\nof somebody", "Another MPI 1.2");
+        check("", "");
+    }
+
+    #[test]
+    fn numbers_of_values_end_where_mpi_s_do() {
+        assert_eq!(count(2_147_483_647).ok(), Some(c_int::MAX));
+        let error = count(2_147_483_648).unwrap_err().to_string();
+        assert!(error.starts_with("2147483648 values are more"), "{error}");
+    }
+}

@@ -161,3 +161,52 @@ fn missing(ranks: &[usize], hosts: &[String], waited: Duration) -> String {
 fn seconds(time: Duration) -> String {
     format!("{:.0} s", time.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_ranks_are_named_with_their_hosts() {
+        let check = |ranks: &[usize], expected: &str| {
+            let error = Error::Missing {
+                ranks: ranks.to_vec(),
+                hosts: ranks.iter().map(|rank| format!("node{rank}")).collect(),
+                waited: Duration::from_secs(600),
+            };
+            assert_eq!(error.to_string(), expected);
+        };
+        check(
+            &[2],
+            "rank 2 (host node2) has not come for 600 s, while the others wait: it is stopped or \
+             busy, or its host is cut off",
+        );
+        check(
+            &[1, 3],
+            "rank 1 (host node1), rank 3 (host node3) have not come for 600 s, while the others \
+             wait: they are stopped or busy, or their hosts are cut off",
+        );
+        let many: Vec<_> = (0..20).collect();
+        assert!(missing(&many, &vec![String::new(); 20], Duration::ZERO).contains(" and 12 more"));
+    }
+
+    #[test]
+    fn processes_apart_are_told_what_to_use() {
+        let launcher = |kind| Launcher {
+            kind,
+            rank: Some(0),
+            count: Some(4),
+        };
+        let text = apart(&launcher(Kind::Srun), 1, None);
+        assert!(text.starts_with("srun started 4 processes that don't know of each other"));
+        let text = apart(
+            &launcher(Kind::Hydra),
+            1,
+            Some("Open MPI 4.1.4 (libmpi.so.40)"),
+        );
+        let words = "for Open MPI 4.1.4 (libmpi.so.40) this one is in a job of 1: use the mpiexec";
+        assert!(text.contains(words), "{text}");
+        let text = apart(&launcher(Kind::SrunPmi2), 1, Some("Open MPI 4.1.4"));
+        assert!(text.contains("another `--mpi=` of srun"), "{text}");
+    }
+}

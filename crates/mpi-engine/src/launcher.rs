@@ -109,3 +109,63 @@ fn detect(variable: impl Fn(&str) -> Option<String>) -> Option<Launcher> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what is found in an environment of `NAME=VALUE` words.
+    fn found(variables: &str) -> Option<(Kind, Option<usize>, Option<usize>)> {
+        let variables: Vec<_> = variables
+            .split_whitespace()
+            .map(|word| word.split_once('=').unwrap())
+            .collect();
+        let launcher = detect(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })?;
+        Some((launcher.kind, launcher.rank, launcher.count))
+    }
+
+    #[test]
+    fn each_launcher_is_known_by_its_variables() {
+        let check = |variables: &str, kind, rank, count| {
+            let expected = Some((kind, Some(rank), count));
+            assert_eq!(found(variables), expected, "{variables}");
+        };
+        // As seen under Open MPI 4.1.4 and 5.0.11, MPICH 5.0.2, Intel MPI 2021.19, Slurm 22.05.
+        let open_mpi = "OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=1 PMIX_RANK=1";
+        check(open_mpi, Kind::OpenMpi, 1, Some(4));
+        let hydra = "PMI_SIZE=3 PMI_RANK=2 MPI_LOCALNRANKS=3 MPI_LOCALRANKID=2 PMI_FD=9";
+        check(hydra, Kind::Hydra, 2, Some(3));
+        let srun = "SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1 SLURM_LOCALID=1 SLURM_NTASKS=2";
+        check(srun, Kind::Srun, 1, Some(2));
+        let pmix = format!("{srun} PMIX_RANK=1");
+        check(&pmix, Kind::SrunPmix, 1, Some(2));
+        let pmi2 = format!("{srun} PMI_SIZE=2 PMI_RANK=1 PMI_FD=9");
+        check(&pmi2, Kind::SrunPmi2, 1, Some(2));
+        check("PMIX_RANK=5 PMIX_NAMESPACE=a", Kind::Pmix, 5, None);
+        check("PMI_SIZE=2 PMI_RANK=0 PMI_FD=9", Kind::Pmi, 0, Some(2));
+        let torchrun = "RANK=3 WORLD_SIZE=4 LOCAL_RANK=3 MASTER_ADDR=a";
+        check(torchrun, Kind::Torchrun, 3, Some(4));
+        // Launchers that start their helpers through srun, one for each of two hosts.
+        check(&format!("{srun} {open_mpi}"), Kind::OpenMpi, 1, Some(4));
+        check(&format!("{srun} {hydra}"), Kind::Hydra, 2, Some(3));
+        check(&format!("{torchrun} {open_mpi}"), Kind::OpenMpi, 1, Some(4));
+    }
+
+    #[test]
+    fn a_process_without_a_launcher_is_alone() {
+        for variables in [
+            "",
+            "HOME=/root PATH=/bin",
+            // A script of sbatch.
+            "SLURM_NTASKS=4 SLURM_PROCID=0 SLURM_JOB_ID=7",
+            // Half of what torchrun sets, and what isn't a number.
+            "WORLD_SIZE=4",
+            "OMPI_COMM_WORLD_SIZE=many",
+        ] {
+            assert_eq!(found(variables), None, "{variables}");
+        }
+    }
+}

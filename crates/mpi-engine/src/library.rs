@@ -21,15 +21,16 @@ pub struct Found {
     pub version: String,
 }
 
-/// Returns the library that would be opened by the launcher that started this process; without
-/// one, that of the `mpiexec` on the path, or any. MPI isn't started by this.
+/// Returns the library that [`World::from_launcher`](crate::World::from_launcher) would open; in a
+/// process without a launcher, that of the `mpiexec` on the path, or any that the system knows.
+/// Returns `None` where there is none. The library is opened, but MPI isn't initialized.
 ///
 /// # Errors
 ///
-/// Fails where there is none, or the one that the user chose can't be opened.
+/// Fails where one is there and can't be opened, or isn't one of MPI.
 pub fn library_found() -> Result<Option<Found>, Error> {
     let kind = launcher().map(|launcher| launcher.kind);
-    let Some((path, mpi)) = open_first(&candidates(kind))? else {
+    let Some((path, mpi)) = open_first(&candidates(kind, &folders()))? else {
         return Ok(None);
     };
     Ok(Some(Found {
@@ -40,7 +41,7 @@ pub fn library_found() -> Result<Option<Found>, Error> {
 
 /// Opens the library for a launcher's processes.
 pub(crate) fn open(launcher: &Launcher) -> Result<Mpi, Error> {
-    let candidates = candidates(Some(launcher.kind));
+    let candidates = candidates(Some(launcher.kind), &folders());
     let (_, mpi) = open_first(&candidates)?.ok_or_else(|| Error::NoLibrary {
         launcher: *launcher,
         looked_for: in_words(&candidates),
@@ -48,50 +49,51 @@ pub(crate) fn open(launcher: &Launcher) -> Result<Mpi, Error> {
     Ok(mpi)
 }
 
-/// What to try, in order.
-#[derive(Debug, PartialEq, Eq)]
-enum Candidates {
-    /// The user's choice.
-    Chosen(PathBuf),
-    /// Each of the names in each of the folders, and then where the loader looks.
-    Known {
-        names: Vec<&'static str>,
-        folders: Vec<PathBuf>,
-    },
+/// Returns whether the user says which library to open.
+pub(crate) fn is_chosen() -> bool {
+    chosen().is_some()
 }
 
-fn candidates(kind: Option<Kind>) -> Candidates {
-    if let Some(chosen) = std::env::var_os(LIBRARY_VARIABLE).filter(|chosen| !chosen.is_empty()) {
-        return Candidates::Chosen(chosen.into());
-    }
-    Candidates::Known {
-        names: names(kind),
-        folders: folders(),
-    }
+fn chosen() -> Option<PathBuf> {
+    let path = std::env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty());
+    path.map(PathBuf::from)
 }
 
 #[cfg(target_os = "macos")]
 mod file {
-    pub(super) const OPEN_MPI: &str = "libmpi.40.dylib";
-    pub(super) const MPICH: &str = "libmpi.12.dylib";
-    pub(super) const STANDARD: &str = "libmpi_abi.1.dylib";
+    pub(super) const OPEN_MPI: &[&str] = &["libmpi.40.dylib"];
+    pub(super) const OTHERS: &[&str] = &["libmpi_abi.1.dylib", "libmpi.12.dylib"];
 }
 
 #[cfg(not(target_os = "macos"))]
 mod file {
-    pub(super) const OPEN_MPI: &str = "libmpi.so.40";
-    pub(super) const MPICH: &str = "libmpi.so.12";
-    pub(super) const STANDARD: &str = "libmpi_abi.so.1";
+    /// Of versions 4 and 5.
+    pub(super) const OPEN_MPI: &[&str] = &["libmpi.so.40"];
+    /// MPI 5's standard one, MPICH's and that of many others, and MPICH's on Debian.
+    pub(super) const OTHERS: &[&str] = &["libmpi_abi.so.1", "libmpi.so.12", "libmpich.so.12"];
 }
 
-/// Returns the names of the libraries that a launcher's processes can use, best first. A library
-/// under another one's launcher comes up alone, or ends the process.
-fn names(kind: Option<Kind>) -> Vec<&'static str> {
-    match kind {
-        Some(Kind::OpenMpi) => vec![file::OPEN_MPI],
-        Some(Kind::Hydra | Kind::SrunPmi2 | Kind::Pmi) => vec![file::STANDARD, file::MPICH],
-        _ => vec![file::OPEN_MPI, file::STANDARD, file::MPICH],
+/// Returns the files to try, best first: those in folders, and names for the system's loader. A
+/// library under another one's launcher comes up alone, or ends the process.
+fn candidates(kind: Option<Kind>, folders: &[PathBuf]) -> Vec<PathBuf> {
+    let groups = match kind {
+        Some(Kind::OpenMpi) => vec![file::OPEN_MPI.to_vec()],
+        Some(Kind::Hydra | Kind::SrunPmi2 | Kind::Pmi) => vec![file::OTHERS.to_vec()],
+        // Open MPI always speaks PMIx; of the others some builds do.
+        Some(Kind::SrunPmix | Kind::Pmix) => {
+            vec![file::OPEN_MPI.to_vec(), file::OTHERS.to_vec()]
+        }
+        // Nothing is known but the `mpiexec` on the path: its folder before the system's.
+        Some(Kind::Srun | Kind::Torchrun) | None => vec![[file::OPEN_MPI, file::OTHERS].concat()],
+    };
+    let mut candidates = Vec::new();
+    for names in groups {
+        for folder in folders {
+            candidates.extend(names.iter().map(|name| folder.join(name)));
+        }
+        candidates.extend(names.iter().map(PathBuf::from));
     }
+    candidates
 }
 
 /// Returns the folders of libraries beside the launcher: beside the programs that started this one
@@ -149,57 +151,49 @@ fn ancestors() -> Vec<PathBuf> {
     Vec::new()
 }
 
-fn in_words(candidates: &Candidates) -> String {
-    match candidates {
-        Candidates::Chosen(path) => path.display().to_string(),
-        Candidates::Known { names, folders } => {
-            let folders: Vec<_> = folders
-                .iter()
-                .map(|folder| format!("{}, ", folder.display()))
-                .collect();
-            format!(
-                "{} in {}and where the system looks for libraries",
-                names.join(" and "),
-                folders.concat()
-            )
+/// Says what was looked for and where.
+fn in_words(candidates: &[PathBuf]) -> String {
+    let mut names = Vec::new();
+    let mut folders = Vec::new();
+    for file in candidates {
+        let folder = file.parent().filter(|folder| *folder != Path::new(""));
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if !names.contains(&name) {
+            names.push(name);
         }
+        let folder = folder.map(|folder| folder.display().to_string());
+        folders.extend(folder.filter(|folder| !folders.contains(folder)));
     }
+    folders.push("where the system looks for libraries".into());
+    format!("{} in {}", names.join(", "), folders.join(", "))
 }
 
-/// Opens the first candidate that is there. One that is there and can't be opened is an error, as
-/// is anything about the user's choice.
-fn open_first(candidates: &Candidates) -> Result<Option<(PathBuf, Mpi)>, Error> {
-    match candidates {
-        Candidates::Chosen(path) => Ok(Some((path.clone(), open_file(path)?))),
-        Candidates::Known { names, folders } => {
-            for folder in folders {
-                for name in names {
-                    let path = folder.join(name);
-                    if path.is_file() {
-                        let mpi = open_file(&path)?;
-                        return Ok(Some((path, mpi)));
-                    }
-                }
-            }
-            for name in names {
-                // The loader doesn't tell a file that isn't there from one that it can't open.
-                if let Ok(library) = load(Path::new(name)) {
-                    let path = PathBuf::from(name);
-                    let mpi = Mpi::new(library, &path)?;
-                    return Ok(Some((path, mpi)));
-                }
-            }
-            Ok(None)
+/// Opens the user's choice, or the first candidate that is there. One that is there and can't be
+/// opened is an error.
+fn open_first(candidates: &[PathBuf]) -> Result<Option<(PathBuf, Mpi)>, Error> {
+    if let Some(path) = chosen() {
+        let mpi = open_file(&path)?;
+        return Ok(Some((path, mpi)));
+    }
+    for file in candidates {
+        let is_name = file.components().count() == 1;
+        // The loader doesn't tell a library that isn't there from one that it can't open.
+        if is_name && let Ok(library) = load(file) {
+            return Ok(Some((file.clone(), Mpi::new(library, file)?)));
+        }
+        if !is_name && file.is_file() {
+            return Ok(Some((file.clone(), open_file(file)?)));
         }
     }
+    Ok(None)
 }
 
-fn open_file(path: &Path) -> Result<Mpi, Error> {
-    let library = load(path).map_err(|problem| Error::NotUsable {
-        path: path.display().to_string(),
+fn open_file(file: &Path) -> Result<Mpi, Error> {
+    let library = load(file).map_err(|problem| Error::NotUsable {
+        path: file.display().to_string(),
         problem,
     })?;
-    Mpi::new(library, path)
+    Mpi::new(library, file)
 }
 
 /// Opens a library so that the plug-ins that it opens in turn find its symbols.
@@ -215,4 +209,53 @@ fn load(path: &Path) -> Result<Library, String> {
 #[cfg(not(unix))]
 fn load(_: &Path) -> Result<Library, String> {
     Err("MPI is supported on Linux and macOS only".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_launcher_gets_its_own_library_from_its_own_folder_first() {
+        let folders = [PathBuf::from("/a/lib"), PathBuf::from("/b/lib")];
+        let check = |kind, expected: &[&str]| {
+            let found = candidates(kind, &folders);
+            let found: Vec<_> = found.iter().map(|file| file.to_str().unwrap()).collect();
+            assert_eq!(found[..expected.len()], *expected, "{kind:?}");
+            found.len()
+        };
+        let open_mpi = ["/a/lib/libmpi.so.40", "/b/lib/libmpi.so.40", "libmpi.so.40"];
+        assert_eq!(check(Some(Kind::OpenMpi), &open_mpi), 3);
+        assert_eq!(check(Some(Kind::SrunPmix), &open_mpi), 12);
+        let others = ["/a/lib/libmpi_abi.so.1", "/a/lib/libmpi.so.12"];
+        assert_eq!(check(Some(Kind::Hydra), &others), 9);
+        assert_eq!(check(Some(Kind::SrunPmi2), &others), 9);
+        let any = ["/a/lib/libmpi.so.40", "/a/lib/libmpi_abi.so.1"];
+        assert_eq!(check(None, &any), 12);
+        assert_eq!(
+            in_words(&candidates(Some(Kind::Pmi), &folders)),
+            "libmpi_abi.so.1, libmpi.so.12, libmpich.so.12 in /a/lib, /b/lib, where the system \
+             looks for libraries"
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_program_that_started_this_one_is_an_ancestor() {
+        let ancestors = ancestors();
+        assert!(
+            (1..=MOST_ANCESTORS).contains(&ancestors.len()),
+            "{ancestors:?}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_no_library_of_mpi_is_refused() {
+        let file = std::env::current_exe().unwrap();
+        let error = open_file(&file).err().expect("refused").to_string();
+        let start = format!("{} can't be used as the MPI library: ", file.display());
+        assert!(error.starts_with(&start), "{error}");
+    }
 }

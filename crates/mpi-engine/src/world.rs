@@ -74,6 +74,13 @@ impl World {
         if let (Kind::Torchrun, Some(count)) = (launcher.kind, launcher.count) {
             return Err(Error::Torchrun { count });
         }
+        if launcher.kind == Kind::Srun && !library::is_chosen() {
+            return Err(Error::Apart {
+                launcher,
+                size: 1,
+                library: None,
+            });
+        }
         if !IS_SUPPORTED {
             return Err(Error::Unsupported(launcher));
         }
@@ -394,5 +401,29 @@ fn address_mut<T>(values: &mut [T]) -> *mut c_void {
     match values {
         [] => (&raw const NOTHING).cast_mut().cast(),
         values => values.as_mut_ptr().cast(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_lie_one_behind_the_other() {
+        let parts = Parts::new(&[3, 0, 2]).unwrap();
+        assert_eq!(
+            (parts.counts, parts.offsets),
+            (vec![3, 0, 2], vec![0, 3, 3])
+        );
+        assert!(Parts::new(&[1 << 30, 1 << 30]).is_err());
+    }
+
+    #[test]
+    fn an_empty_vector_is_no_constant_of_mpi() {
+        let mut empty: Vec<u8> = Vec::new();
+        assert!(empty.as_ptr().addr() < 16, "else there is nothing to do");
+        assert!(address(&empty).addr() > 4096);
+        assert!(address_mut(&mut empty).addr() > 4096);
+        assert_eq!(address(&[1.0f32]).addr() % 4, 0);
     }
 }

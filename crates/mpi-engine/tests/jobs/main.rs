@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use mpi_engine::library_found;
+
 /// Nothing where it isn't started by one of the others.
 #[test]
 fn as_a_rank() {
@@ -215,4 +217,70 @@ fn a_rank_that_never_comes_is_named_though_others_wait_in_another_call() {
         );
         assert!(time < SOON, "{launcher:?}: {time:?}");
     }
+}
+
+/// Returns what this program says as a single process with the variables of a launcher.
+fn alone_with(variables: &[(&str, &str)]) -> String {
+    let own = env::current_exe().expect("a path");
+    let output = Command::new(own)
+        .args(["--exact", "as_a_rank", "--nocapture"])
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+        .env(rank::JOB, "check")
+        .envs(variables.iter().copied())
+        .output();
+    text(&output.expect("started"))
+}
+
+#[test]
+fn processes_that_do_not_know_of_each_other_are_refused() {
+    let srun = [("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "0")];
+    let text = alone_with(&srun);
+    assert!(
+        text.contains("error: srun started 4 processes that don't know"),
+        "{text}"
+    );
+    let text = alone_with(&[("RANK", "0"), ("WORLD_SIZE", "4")]);
+    assert!(
+        text.contains("error: torchrun started 4 processes"),
+        "{text}"
+    );
+    let text = alone_with(&[
+        ("PMI_SIZE", "4"),
+        ("PMI_RANK", "0"),
+        ("EMBERLENS_MPI", "no/libmpi.so"),
+    ]);
+    assert!(
+        text.contains("error: no/libmpi.so can't be used as the MPI library"),
+        "{text}"
+    );
+}
+
+#[test]
+fn one_process_of_a_launcher_needs_no_library() {
+    let text = alone_with(&[
+        ("PMI_SIZE", "1"),
+        ("PMI_RANK", "0"),
+        ("EMBERLENS_MPI", "no/libmpi.so"),
+    ]);
+    assert!(text.contains("alone"), "{text}");
+}
+
+#[test]
+#[ignore = "needs mpiexec"]
+fn a_library_under_the_launcher_of_another_is_refused() {
+    let found = library_found().expect("usable").expect("a library");
+    let library = found.path.to_str().expect("text");
+    // What the launchers set without which the library comes up alone.
+    let text = alone_with(&[
+        ("PMI_SIZE", "3"),
+        ("PMI_RANK", "0"),
+        ("MPI_LOCALNRANKS", "3"),
+        ("EMBERLENS_MPI", library),
+    ]);
+    let words = format!(
+        " started 3 processes, but for {} ({library}) this",
+        found.version
+    );
+    assert!(text.contains(&words), "{text}");
 }
