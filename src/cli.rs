@@ -111,7 +111,12 @@ pub fn main() -> ExitCode {
         Ok(ExitStatus::Interrupted(code)) => ExitCode::from(code),
         Err(error) => {
             ui::print_error(&error);
-            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+            let code = if is_usage(&error) { 2 } else { 1 };
+            if ui::is_in_job() {
+                // The other ranks would wait for this one.
+                mpi_engine::abort(code.into());
+            }
+            ExitCode::from(code)
         }
     }
 }

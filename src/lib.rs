@@ -139,6 +139,7 @@ pub mod import;
 pub mod inspect;
 pub mod metrics;
 pub mod nn;
+pub mod ranks;
 pub mod record;
 pub mod report;
 #[cfg(feature = "serve")]

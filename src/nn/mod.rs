@@ -14,6 +14,7 @@ pub mod networks;
 pub mod optim;
 pub mod pretrained;
 mod self_test;
+pub mod statistics;
 pub mod weights;
 
 pub use error::NnError;

@@ -1,12 +1,16 @@
 //! One pass over the training images, from the batch where a resume starts: steps, running measures
 //! and saves within the epoch. Doesn't validate and decides nothing about the next epoch.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use super::observer::Watch;
 use super::{
     Learner, State, TrainError,
     inputs::Source,
+    measured::{self, Measured},
     rules::schedule::{Progress, learning_rate},
     run::files::RunFiles,
     step::{StepInput, StepOutput},
@@ -14,8 +18,8 @@ use super::{
 use crate::{
     config::Train,
     data::batches::loader::Loader,
-    metrics::argmax,
-    nn::{cpu::backend::reads_are_free, infer::read, networks::classifier::Output},
+    nn::{cpu::backend::reads_are_free, networks::classifier::Output},
+    ranks::Ranks,
 };
 
 /// Steps between two reads of loss and logits from a device whose reads block. Each read waits
@@ -62,9 +66,11 @@ impl Epoch<'_> {
         let trained = (state.batch * train.batch_size).min(total);
         observer.epoch_started(state.epoch + 1, trained, total);
         let mut start = Instant::now();
-        let mut loader = Loader::new(inputs.view, train.batch_size, state.batch, train.workers);
-        let num_batches = loader.num_batches();
+        let num_batches = inputs.view.num_batches(train.batch_size);
         let num_steps = num_batches.div_ceil(train.accumulate);
+        let ranks = learner.stepper.ranks.clone();
+        let own = self.own_batches(&ranks, state.batch..num_batches);
+        let mut loader = Loader::of(inputs.view, train.batch_size, own, train.workers);
         // On burn-flex, values are computed when a step returns, so reading them is free.
         let reads_are_free = reads_are_free(&learner.stepper.device);
         let mut end = EpochEnd {
@@ -73,38 +79,39 @@ impl Epoch<'_> {
             waited: Duration::ZERO,
         };
         let mut unread = Vec::new();
-        loop {
+        while state.batch < num_batches {
+            let (first_batch, step) = (state.batch, state.step);
+            let of_step = train.accumulate.min(num_batches - first_batch);
             let batches = loader
                 .by_ref()
-                .take(train.accumulate)
+                .take(ranks.share(of_step).len())
                 .collect::<Result<Vec<_>, _>>()?;
-            if batches.is_empty() {
-                break;
-            }
-            let (first_batch, step) = (state.batch, state.step);
             end.learning_rate = self.rate(state, step, num_steps);
-            state.batch += batches.len();
+            state.batch += of_step;
             state.step += 1;
             let input = StepInput {
                 batches,
+                num_batches: of_step,
+                num_images: (state.batch * train.batch_size).min(total)
+                    - first_batch * train.batch_size,
                 network_input: inputs.input,
                 epoch: state.epoch,
                 first_batch,
                 step,
                 learning_rate: end.learning_rate,
             };
-            unread.push((first_batch, learner.step(input)));
+            unread.push(learner.step(input)?);
             // The counters are those after the step even while its loss is unread: whatever is
             // saved below is read first, so that `state.partial` always covers `state.batch`
             // batches.
             let is_over = state.batch >= num_batches;
             // After the last step, the signal is left to validation, which stops and saves.
-            end.is_interrupted = watch.is_stopped() && !is_over;
+            end.is_interrupted = !is_over && ranks.any(watch.is_stopped())?;
             let every = train.checkpoint.every_steps;
             let is_due = every > 0 && state.step.is_multiple_of(every);
             let is_saved = end.is_interrupted || !is_over && is_due;
             if is_over || is_saved || reads_are_free || unread.len() >= READ_EVERY {
-                self.measure(std::mem::take(&mut unread), state)?;
+                self.measure(&ranks, std::mem::take(&mut unread), state)?;
             }
             if is_saved {
                 state.partial.seconds += start.elapsed().as_secs_f64();
@@ -143,38 +150,43 @@ impl Epoch<'_> {
         learning_rate(&self.train.schedule, state.plateau.learning_rate, at)
     }
 
-    /// Reads the losses and logits of steps from the device, each with the position of its first
-    /// batch, and adds them to the measures of the epoch. Waits for the device; steps never do.
+    /// Returns the positions of the batches that this rank computes, of those in `left`.
+    fn own_batches(&self, ranks: &Ranks, left: Range<usize>) -> Vec<usize> {
+        let accumulate = self.train.accumulate;
+        let steps = left.clone().step_by(accumulate);
+        let of_step = |first: usize| {
+            let share = ranks.share(accumulate.min(left.end - first));
+            first + share.start..first + share.end
+        };
+        steps.flat_map(of_step).collect()
+    }
+
+    /// Reads the losses and logits of steps from the device and adds those of all ranks to the
+    /// measures of the epoch. Waits for the device; steps of a rank that is alone never do.
     fn measure(
         &self,
-        outputs: Vec<(usize, StepOutput)>,
+        ranks: &Ranks,
+        outputs: Vec<StepOutput>,
         state: &mut State,
     ) -> Result<(), TrainError> {
+        let mut own = Vec::new();
+        for output in outputs {
+            own.extend(measured::read_output(output, Output::of(self.train.loss))?);
+        }
         let mut images = 0;
-        for (first_batch, output) in outputs {
-            for (offset, loss) in output.losses.into_iter().enumerate() {
-                let value = read(loss)?[0];
-                if !value.is_finite() {
-                    return Err(self.diverged(value, first_batch + offset + 1, state));
-                }
-                state.partial.loss_sum += f64::from(value);
+        for Measured {
+            batch,
+            loss,
+            classes,
+        } in measured::of_all(ranks, own)?
+        {
+            if !loss.is_finite() {
+                return Err(self.diverged(loss, batch + 1, state));
             }
-            let mut labels = output.labels.into_iter();
-            for logits in output.logits {
-                let [count, num_logits] = logits.dims();
-                let values = read(logits)?;
-                for (row, label) in values
-                    .chunks_exact(num_logits)
-                    .zip(labels.by_ref().take(count))
-                {
-                    let predicted = match Output::of(self.train.loss) {
-                        Output::Softmax => argmax(row),
-                        // A logit above 0 is a probability above 0.5.
-                        Output::Sigmoid => usize::from(row[0] > 0.0),
-                    };
-                    state.partial.confusion.add(label, predicted);
-                }
-                images += count;
+            state.partial.loss_sum += f64::from(loss);
+            images += classes.len();
+            for [label, predicted] in classes {
+                state.partial.confusion.add(label, predicted);
             }
         }
         let partial = &state.partial;

@@ -15,6 +15,7 @@ use crate::{
         estimate::{Largest, size_words},
         infer::InferError,
     },
+    ranks::RanksError,
 };
 
 /// An error that ends a run.
@@ -38,6 +39,9 @@ pub enum TrainError {
         /// Which checkpoint is left.
         kept: String,
     },
+    /// Another rank doesn't answer or differs.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// A resume with a changed configuration or changed data.
     #[error("can't resume: {what} has changed: {detail}; {hint}")]
     Changed {

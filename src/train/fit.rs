@@ -13,12 +13,14 @@ use super::{
     run::{state::Partial, tensorboard::TensorBoard},
 };
 use crate::{
+    data::batches::view::View,
     metrics::Confusion,
     nn::{
-        infer::{Detail, Settings, predict_while},
+        infer::{Detail, InferError, Predictions, Settings, predict_while},
         loss::LossFn,
         networks::classifier::Output,
     },
+    ranks::Ranks,
     record::{EpochRecord, SplitRecord},
 };
 
@@ -44,15 +46,14 @@ pub fn fit(
         observer.say(&words);
     }
     let classes = &session.datasets.train.classes;
-    let board = session
-        .config
-        .train
-        .tensorboard
+    let ranks = session.learner.stepper.ranks.clone();
+    let board = (session.config.train.tensorboard && ranks.is_first())
         .then(|| TensorBoard::start(session.folder(), classes, &session.state.history))
         .transpose()?;
     if let Some(words) = session.plan_anew() {
         observer.say(&words);
     }
+    session.take_over_plan()?;
     // Resolved once per phase: within it, frozen layers and what is cached of them stay the same.
     let mut inputs = Inputs::of_phase(session.sources(), observer);
     while session.finished().is_none() {
@@ -68,6 +69,7 @@ pub fn fit(
         if let Some(words) = session.plan(clock.elapsed(), &clock.laps) {
             observer.say(&words);
         }
+        session.take_over_plan()?;
         save(session, observer)?;
         if let (Some(board), Some(record)) = (&board, session.state.history.last()) {
             board.add(record)?;
@@ -80,14 +82,11 @@ pub fn fit(
             inputs = Inputs::of_phase(session.sources(), observer);
         }
         // A signal that arrived since the last check finds the epoch saved.
-        if watch.is_stopped() {
+        if ranks.any(watch.is_stopped())? {
             return Ok(clock.outcome(true));
         }
-        if let Some(limit) = session
-            .config
-            .train
-            .max_time
-            .filter(|limit| clock.elapsed() >= limit.0)
+        if let Some(limit) = session.config.train.max_time
+            && ranks.any(clock.elapsed() >= limit.0)?
         {
             observer.say(&format!(
                 "Epoch {}: stopping, train.max_time = \"{}\" is over",
@@ -253,25 +252,19 @@ fn validate(
         watch.observer.validated(images);
         !watch.is_stopped()
     };
-    let Some(found) = predict_while(
-        &session.learner.inference_model(),
-        view,
-        &settings,
-        &goes_on,
-    )?
+    let model = session.learner.inference_model();
+    let Some(found) = shared(&stepper.ranks, view, train.batch_size, |view| {
+        predict_while(&model, view, &settings, &goes_on)
+    })?
     else {
         return Ok(None);
     };
     let mut confusion = Confusion::new(set.classes.len());
-    for (image, predicted) in found.images.iter().zip(&found.predicted) {
+    for (image, predicted, _) in &found {
         confusion.add(set.images[*image].label, *predicted);
     }
-    let loss = found
-        .losses
-        .iter()
-        .map(|loss| f64::from(*loss))
-        .sum::<f64>()
-        / found.losses.len() as f64;
+    let losses = found.iter().map(|(_, _, loss)| f64::from(*loss));
+    let loss = losses.sum::<f64>() / found.len() as f64;
     if !loss.is_finite() {
         return Err(TrainError::Diverged {
             what: "validation loss",
@@ -288,6 +281,47 @@ fn validate(
         });
     }
     Ok(Some(split_record(loss, &confusion)))
+}
+
+/// An image, its predicted class and its loss.
+type Classified = (usize, usize, f32);
+
+/// Predicts the images of `view` by all ranks, each of which takes whole batches that follow each
+/// other. Returns what all found, in the order of the view; `None` if one of them was stopped.
+fn shared(
+    ranks: &Ranks,
+    view: View,
+    batch_size: usize,
+    predict: impl Fn(View) -> Result<Option<Predictions>, InferError>,
+) -> Result<Option<Vec<Classified>>, TrainError> {
+    let own = ranks.share(view.num_batches(batch_size));
+    let end = (own.end * batch_size).min(view.draws.len());
+    let draws = view.draws[own.start * batch_size..end].to_vec();
+    let found = predict(View { draws, ..view })?;
+    if ranks.any(found.is_none())? {
+        return Ok(None);
+    }
+    let found = found.unwrap_or_default();
+    let mut words = Vec::new();
+    let each = found.images.iter().zip(&found.predicted).zip(&found.losses);
+    for ((image, predicted), loss) in each {
+        // Images and classes are far below 2^32: files of the run list them.
+        words.extend([*image as u32, *predicted as u32, loss.to_bits()]);
+    }
+    let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    let all = ranks.gather(&bytes)?.concat();
+    let words: Vec<u32> = all
+        .as_chunks()
+        .0
+        .iter()
+        .copied()
+        .map(u32::from_le_bytes)
+        .collect();
+    let each = words.as_chunks().0.iter();
+    let each = each.map(|[image, predicted, loss]| {
+        (*image as usize, *predicted as usize, f32::from_bits(*loss))
+    });
+    Ok(Some(each.collect()))
 }
 
 /// Returns the record of one split; a class without images has no recall.

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 
-use super::{StepInput, Stepper, step::StepOutput};
+use super::{StepInput, Stepper, TrainError, step::StepOutput};
 use crate::{
     config::Optimizer,
     nn::{
@@ -26,15 +26,18 @@ pub struct Learner {
 
 impl Learner {
     /// Takes one step on the network.
-    pub fn step(&mut self, input: StepInput) -> StepOutput {
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    pub fn step(&mut self, input: StepInput) -> Result<StepOutput, TrainError> {
         let (model, output) = self.stepper.step(
             self.model.clone(),
             &mut self.optimizer,
             self.ema.as_mut(),
             input,
-        );
+        )?;
         self.model = model;
-        output
+        Ok(output)
     }
 
     /// Prepares for a phase: freezes the first `frozen` layer groups, sets the learning-rate factor

@@ -7,6 +7,7 @@ mod error;
 mod fit;
 mod inputs;
 mod learner;
+mod measured;
 mod observer;
 mod outlook;
 pub mod rules;

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use super::{Session, rules::schedule::has_end, run::prepare::largest_batch};
-use crate::nn::{estimate::Estimate, optim::ema_decay};
+use crate::{
+    nn::{estimate::Estimate, optim::ema_decay},
+    ranks::RanksError,
+};
 
 impl Session {
     /// Describes how much memory a step needs.
@@ -111,6 +114,28 @@ impl Session {
             .map(|record| record.seconds)
             .filter(|_| is_over)?;
         self.plan(Duration::ZERO, &[last])
+    }
+
+    /// Takes over the epochs that rank 0 expects to fit: each rank has a clock of its own.
+    ///
+    /// # Errors
+    /// Returns an error if a rank doesn't answer.
+    pub(super) fn take_over_plan(&mut self) -> Result<(), RanksError> {
+        // No run has as many epochs as 0 stands for.
+        let own = self
+            .state
+            .planned_epochs
+            .map_or(0, |planned| planned as u64);
+        let told = self
+            .learner
+            .stepper
+            .ranks
+            .tell(own.to_le_bytes().to_vec())?;
+        let told = told
+            .first_chunk()
+            .map_or(own, |told| u64::from_le_bytes(*told));
+        self.state.planned_epochs = (told > 0).then_some(told as usize);
+        Ok(())
     }
 }
 

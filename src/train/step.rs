@@ -1,26 +1,38 @@
-//! One optimizer step: forward and backward passes, accumulated gradients, one update. Never waits
-//! for the device.
+//! One optimizer step: forward and backward passes, gradients summed up over batches and ranks, one
+//! update. Waits for the device only where there are several ranks.
+
+use std::collections::BTreeMap;
 
 use burn::{
     module::Module,
-    optim::{GradientsAccumulator, GradientsParams},
+    optim::GradientsParams,
     tensor::{Device, Tensor},
 };
 use rand::Rng as _;
 
+use super::TrainError;
 use crate::{
-    base::rng::{Purpose, stream},
+    base::{
+        io::bytes,
+        rng::{Purpose, stream},
+    },
     data::batches::batch::HostBatch,
     nn::{
         batch::upload,
+        infer::read,
         loss::LossFn,
         networks::{
             classifier::{Classifier, NetworkInput},
-            params::take_gradients,
+            params::{self, take_gradients},
         },
-        optim::{Ema, OptimizerState, Rates},
+        optim::{Ema, OptimizerState, Rates, flat},
+        statistics::Running,
     },
+    ranks::{Ranks, tree::Tree},
 };
+
+/// Gradients by parameter name, each `[values]`.
+type Gradients = BTreeMap<String, Tensor<1>>;
 
 /// The settings of a step, beside the network and its images.
 #[derive(Clone, Debug)]
@@ -41,18 +53,25 @@ pub struct Stepper {
     pub clip_norm: Option<f64>,
     /// Seed of the run.
     pub seed: u64,
+    /// The processes that share the batches of a step.
+    pub ranks: Ranks,
 }
 
 /// The batches of one step.
 #[derive(Debug)]
 pub struct StepInput {
-    /// As many batches as gradients are accumulated over; fewer at the end of an epoch.
+    /// The batches that this process computes: its share of the step's, [`Ranks::share`].
     pub batches: Vec<HostBatch>,
+    /// Number of batches of the whole step: as many as gradients are accumulated over, fewer at the
+    /// end of an epoch.
+    pub num_batches: usize,
+    /// Number of images of the whole step.
+    pub num_images: usize,
     /// Where the batches enter the network: as images, or as features of the frozen layers.
     pub network_input: NetworkInput,
     /// Epoch, counted from 0.
     pub epoch: usize,
-    /// Position of the first batch in the epoch.
+    /// Position of the step's first batch in the epoch.
     pub first_batch: usize,
     /// Number of optimizer steps that the run took before this one.
     pub step: usize,
@@ -60,9 +79,11 @@ pub struct StepInput {
     pub learning_rate: f64,
 }
 
-/// Results of a step that are still on the device.
+/// Results of this process's share of a step that are still on the device.
 #[derive(Clone, Debug)]
 pub struct StepOutput {
+    /// Position of the first of its batches in the epoch.
+    pub first_batch: usize,
     /// Sum of the weighted losses of each batch, `[1]`.
     pub losses: Vec<Tensor<1>>,
     /// Logits of each batch, `[batch, logits]`.
@@ -75,40 +96,69 @@ impl Stepper {
     /// Takes one step and returns the new network.
     ///
     /// The gradient is that of the mean loss over all images of the step, so that each image of the
-    /// last, smaller group of an epoch counts as much as any other.
+    /// last, smaller group of an epoch counts as much as any other. It is summed up along one fixed
+    /// tree over the step's batches, so that any number of ranks gives the same bytes.
+    ///
+    /// # Errors
+    /// Returns an error if another rank doesn't answer, or the device fails where there are
+    /// several; alone, it never does.
     pub fn step(
         &self,
         model: Classifier,
         optimizer: &mut OptimizerState,
         ema: Option<&mut Ema>,
         input: StepInput,
-    ) -> (Classifier, StepOutput) {
-        let count: usize = input.batches.iter().map(HostBatch::len).sum();
+    ) -> Result<(Classifier, StepOutput), TrainError> {
+        let share = self.ranks.share(input.num_batches);
         let mut output = StepOutput {
+            first_batch: input.first_batch + share.start,
             losses: Vec::new(),
             logits: Vec::new(),
-            labels: Vec::with_capacity(count),
+            labels: Vec::new(),
         };
-        let mut accumulator = GradientsAccumulator::new();
-        let (network_input, is_single) = (input.network_input, input.batches.len() == 1);
-        let mut gradients = None;
-        for (offset, batch) in input.batches.into_iter().enumerate() {
+        let running = Running::of(&model, self.frozen);
+        let is_shared = self.ranks.are_several() && !running.is_empty();
+        let mut statistics = if is_shared {
+            running.values()?
+        } else {
+            Vec::new()
+        };
+        let mut parts = Vec::new();
+        let mut sums = Tree::new(input.num_batches);
+        for (index, batch) in share.zip(input.batches) {
             output.labels.extend(batch.labels());
+            if is_shared {
+                running.clear();
+            }
             // Dropout draws from Burn's global generator, whose state can't be saved. Seeding it
             // for each batch makes a resume exact.
-            let at = [input.epoch as u64, (input.first_batch + offset) as u64, 0];
-            // `count` divides every batch's loss, so that accumulated gradients add up to the mean.
+            let at = [input.epoch as u64, (input.first_batch + index) as u64, 0];
             self.device
                 .seed(stream(self.seed, Purpose::Step, at).next_u64());
-            let found = self.backward(&model, batch, network_input, count, &mut output);
-            if is_single {
-                gradients = Some(found);
-            } else {
-                accumulator.accumulate(&model, found);
+            // The number of the step's images divides every batch's loss, so that gradients add up
+            // to the mean.
+            let count = input.num_images;
+            let found = self.backward(&model, batch, input.network_input, count, &mut output);
+            // By name, so that the optimizer's state can be saved by parameter.
+            let found = take_gradients(&model, found);
+            sums.push(index..index + 1, found, added);
+            if is_shared {
+                parts.extend(running.values()?);
             }
         }
-        // By name, so that the optimizer's state can be saved by parameter.
-        let gradients = take_gradients(&model, gradients.unwrap_or_else(|| accumulator.grads()));
+        if is_shared {
+            let parts = self.ranks.gather(&bytes::from_f32(&parts))?.concat();
+            let parts: Vec<f32> = bytes::to_f32(&parts).collect();
+            for part in parts.chunks_exact(statistics.len()) {
+                running.advance(&mut statistics, part);
+            }
+            running.set(&statistics);
+        }
+        let gradients = if self.ranks.are_several() {
+            self.exchange(&model, sums, input.num_batches)?
+        } else {
+            sums.into_sum().unwrap_or_default()
+        };
         let rates = Rates {
             head: input.learning_rate,
             layer_factor: self.layer_factor,
@@ -118,7 +168,42 @@ impl Stepper {
         if let Some(ema) = ema {
             ema.update(&model, self.frozen, input.step);
         }
-        (model, output)
+        Ok((model, output))
+    }
+
+    /// Sums up the gradients of all ranks. A rank without a batch in this step takes part.
+    fn exchange(
+        &self,
+        model: &Classifier,
+        sums: Tree<Gradients>,
+        num_batches: usize,
+    ) -> Result<Gradients, TrainError> {
+        let params = params::trained(model, self.frozen);
+        let mut counts: Vec<(String, usize)> = params
+            .into_iter()
+            .filter(|param| param.requires_grad)
+            .map(|param| (param.path, param.dims.iter().product()))
+            .collect();
+        counts.sort_unstable();
+        let len = counts.iter().map(|(_, count)| count).sum();
+        let mut nodes = Vec::new();
+        for (node, mut gradients) in sums.into_nodes() {
+            let mut values = Vec::with_capacity(len);
+            for (path, _) in &counts {
+                let gradient = gradients.remove(path);
+                let gradient = gradient.expect("what requires a gradient has one");
+                values.extend(read(gradient)?);
+            }
+            nodes.push((node, values));
+        }
+        let sum = self.ranks.sum(num_batches, &nodes, len)?;
+        let (device, mut rest) = (self.device.clone().without_autodiff(), sum.as_slice());
+        let gradients = counts.into_iter().map(|(path, count)| {
+            let own;
+            (own, rest) = rest.split_at(count);
+            (path, flat(own.to_vec(), &device))
+        });
+        Ok(gradients.collect())
     }
 
     /// Runs a batch forward and backward, adds its loss and logits to `output` and returns its
@@ -170,4 +255,16 @@ impl Stepper {
                 .forward_frozen(group..self.frozen, images.inner()),
         )
     }
+}
+
+/// Adds the gradients of two nodes of the tree.
+fn added(mut left: Gradients, right: Gradients) -> Gradients {
+    for (path, gradient) in right {
+        let sum = match left.remove(&path) {
+            Some(before) => before + gradient,
+            None => gradient,
+        };
+        left.insert(path, sum);
+    }
+    left
 }

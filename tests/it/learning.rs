@@ -18,6 +18,7 @@ use emberlens::{
         optim::OptimizerState,
         weights::{Part, from_bytes, to_bytes},
     },
+    ranks::Ranks,
     train::{StepInput, Stepper},
 };
 
@@ -57,6 +58,7 @@ fn stepper(kind: Loss, num_classes: usize) -> Stepper {
         class_weights: vec![1.0; num_classes],
         clip_norm: None,
         seed: 3,
+        ranks: Ranks::Alone,
     }
 }
 
@@ -89,6 +91,8 @@ fn step(
 ) -> (Classifier, f32) {
     let count: usize = batches.iter().map(HostBatch::len).sum();
     let input = StepInput {
+        num_batches: batches.len(),
+        num_images: count,
         batches,
         network_input: stepper.network_input,
         epoch: 0,
@@ -96,7 +100,9 @@ fn step(
         step: 0,
         learning_rate,
     };
-    let (model, output) = stepper.step(model, optimizer, None, input);
+    let (model, output) = stepper
+        .step(model, optimizer, None, input)
+        .expect("a rank alone");
     let sum: f32 = output
         .losses
         .into_iter()

@@ -37,6 +37,7 @@ mod names;
 mod page;
 mod papers;
 mod preview;
+mod ranks;
 mod real_data;
 mod report;
 mod resume;

@@ -16,7 +16,7 @@ use crate::support::root;
 /// Modules by floor, lowest first. A module uses lower floors only.
 const FLOORS: [&[&str]; 11] = [
     &["base"],
-    &["architecture", "augment"],
+    &["architecture", "augment", "ranks"],
     &["config"],
     &["record", "data", "metrics"],
     &["nn"],

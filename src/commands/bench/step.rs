@@ -30,6 +30,7 @@ use crate::{
         },
         optim::{Ema, OptimizerState},
     },
+    ranks::Ranks,
     train::{Learner, StepInput, Stepper, check_memory},
 };
 
@@ -162,6 +163,7 @@ fn learner(config: &Config, design: &Design, compute: &Compute) -> Learner {
         class_weights: vec![1.0; CLASSES],
         clip_norm: config.train.clip_norm,
         seed: config.seed,
+        ranks: Ranks::Alone,
     };
     let model = build(design, config.seed, &stepper.device);
     let ema = |decay| Ema::new(decay, &model, config.always_frozen());
@@ -181,6 +183,8 @@ pub(super) fn step_and_wait(
 ) -> anyhow::Result<()> {
     let ([epoch, step], input) = (at, learner.stepper.network_input);
     let input = StepInput {
+        num_batches: 1,
+        num_images: batch.len(),
         batches: vec![batch],
         network_input: input,
         epoch,
@@ -188,7 +192,7 @@ pub(super) fn step_and_wait(
         step,
         learning_rate: 1e-3,
     };
-    for loss in learner.step(input).losses {
+    for loss in learner.step(input)?.losses {
         read(loss)?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use indicatif::HumanDuration;
 
 use crate::{
     base::{io::files::write_atomic, names},
-    commands::ui::{TrainingView, epoch_line, say},
+    commands::ui::{self, TrainingView, epoch_line, say},
     config::Metric,
     record::{EpochRecord, history_csv, read_history},
     report::{Page, curves},
@@ -62,7 +62,8 @@ impl LiveView {
                 records: session.state.history.clone(),
                 best: session.state.best.clone(),
                 messages: VecDeque::new(),
-                written: Some(Instant::now()),
+                // Rank 0 writes the page for all.
+                written: (!ui::is_silent()).then(Instant::now),
             }),
         };
         view.write(&mut view.shown(), None);

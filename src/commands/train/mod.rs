@@ -1,13 +1,17 @@
 //! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
 mod folds;
+mod job;
 mod live;
 mod measure;
 mod places;
 mod repeats;
 mod words;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 
@@ -34,6 +38,7 @@ use crate::{
     config::{self, Config, DeviceName, Weights},
     data::{TrainingData, duplicates::scan::Scan},
     nn::{device::Compute, estimate::Estimate, pretrained::fetch},
+    ranks::Ranks,
     report::PAGE,
     train::{Outcome, Session, TrainError, check_memory, fit},
 };
@@ -79,6 +84,13 @@ pub struct Args {
     /// seed, as train.repeats in the recipe does
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     repeats: Option<usize>,
+    /// Train by N processes that share the batches of a step, started by MPI's mpiexec
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    ranks: Option<u16>,
+    /// Seconds that ranks wait for one that doesn't come, before the job ends with its name
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -99,16 +111,31 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
         let change = count.map(|count| format!("train.{key}={count}"));
         args.overrides.extend(change);
     }
+    // Before any thread: MPI starts its own.
+    let ranks = job::join(args.ranks.map(usize::from))?;
+    ranks.set_patience(Duration::from_secs(args.patience));
     let signals = Signals::watch()?;
-    match &args.resume {
+    let process = Process {
+        ranks: &ranks,
+        signals: &signals,
+    };
+    let status = match &args.resume {
         None => start(
             config_of(&args)?,
             args.out.as_deref(),
             args.dry_run,
-            &signals,
+            process,
         ),
-        Some(run) => resume(&args, run.as_deref(), &signals),
-    }
+        Some(run) => resume(&args, run.as_deref(), process),
+    }?;
+    job::end(ranks, status)
+}
+
+/// What stops this process, and which others train with it.
+#[derive(Clone, Copy)]
+struct Process<'a> {
+    ranks: &'a Ranks,
+    signals: &'a Signals,
 }
 
 /// Trains a recipe into the run folder `out` or a new one in `checkpoints`, as `train --config`.
@@ -116,15 +143,21 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
 /// # Errors
 /// Returns an error if anything ends the run.
 pub(super) fn run_recipe(config: Config, out: Option<&Path>) -> anyhow::Result<ExitStatus> {
-    start(config, out, false, &Signals::watch()?)
+    let process = Process {
+        ranks: &Ranks::Alone,
+        signals: &Signals::watch()?,
+    };
+    start(config, out, false, process)
 }
 
 fn start(
     config: Config,
     out: Option<&Path>,
     is_dry: bool,
-    signals: &Signals,
+    process: Process<'_>,
 ) -> anyhow::Result<ExitStatus> {
+    let Process { ranks, signals } = process;
+    job::check(&config, ranks)?;
     if let Some(out) = out {
         folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
     }
@@ -142,24 +175,28 @@ fn start(
     }
     let mut data = inputs::load(&config)?;
     warn(&data, &config);
-    fetch_weights(&config)?;
-    let compute = ui::open_device(config.device)?;
+    ranks.first_here(|| fetch_weights(&config))?;
+    let compute = ui::open_device(job::device(config.device, ranks))?;
     let mut session = Session::start(config, &data, &compute.device)?;
+    session.join(ranks)?;
     session.remarks.iter().for_each(|remark| say(remark));
     if is_dry {
         say(&summary_table(&session));
         say("A dry run: nothing was trained or written.");
         return Ok(ExitStatus::Done);
     }
-    let folder = new_folder(&session.config.name, out)?;
-    begin(&mut session, &data, folder)?;
-    if session.config.augment.is_active() {
+    if ranks.is_first() {
+        let folder = new_folder(&session.config.name, out)?;
+        begin(&mut session, &data, folder)?;
+    }
+    job::follow(&mut session, ranks)?;
+    if session.config.augment.is_active() && ranks.is_first() {
         let sample = contact_sheet::sample(&session.config, &data)?;
         write_atomic(&session.folder().join("augmentation.png"), &sample)?;
     }
     // What was seen of the images lies in the run folder now, and takes 4 KiB each.
     data.survey = Scan::default();
-    train(session, data, &compute, signals)
+    train(session, data, &compute, process)
 }
 
 /// Returns the recipe that the arguments name, or that is drafted for the images they name.
@@ -237,8 +274,9 @@ fn begin(session: &mut Session, data: &TrainingData, folder: RunFolder) -> anyho
     Ok(())
 }
 
-fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<ExitStatus> {
-    let run = match (run, &args.config) {
+/// Returns the run folder that a resume means.
+fn run_to_resume(args: &Args, run: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(match (run, &args.config) {
         (Some(run), _) => run.to_owned(),
         (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
         (None, None) => {
@@ -248,8 +286,18 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
             )
             .into());
         }
-    };
+    })
+}
+
+fn resume(args: &Args, run: Option<&Path>, process: Process<'_>) -> anyhow::Result<ExitStatus> {
+    let Process { ranks, signals } = process;
+    if !ranks.is_first() {
+        let copied = job::receive_run(ranks)?;
+        return resume_at(args, [&copied.run, &copied.path], None, process);
+    }
+    let run = run_to_resume(args, run)?;
     if let Some(ensemble) = Ensemble::open(&run)? {
+        job::refuse_folds(ranks)?;
         let of_repeats = Ensemble::of_repeats(ensemble.members.len());
         let resume = if ensemble == of_repeats {
             repeats::resume
@@ -265,20 +313,38 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
     } else {
         Some(RunFolder::open(&run)?)
     };
-    let saved = checkpoint::load_resumable(&path)?;
-    let config = config_of_run(args, &run)?;
+    job::send_run(ranks, [&run, &path])?;
+    resume_at(args, [&run, &path], folder, process)
+}
+
+/// Resumes a run, given by its folder and a checkpoint in it. Only rank 0 has its lock, `folder`;
+/// for a dry run, none has.
+fn resume_at(
+    args: &Args,
+    [run, path]: [&Path; 2],
+    folder: Option<RunFolder>,
+    process: Process<'_>,
+) -> anyhow::Result<ExitStatus> {
+    let ranks = process.ranks;
+    let saved = checkpoint::load_resumable(path)?;
+    let config = config_of_run(args, run)?;
+    job::check(&config, ranks)?;
     let mut data = inputs::read_data(&config).inspect_err(tell_of_moves)?;
     warn(&data, &config);
-    saved.checkpoint.fetch_backbone(&Terminal)?;
-    let compute = ui::open_device(config.device)?;
-    let mut session = Session::resume(config, &mut data, [&run, &path], &compute.device, saved)?;
+    ranks.first_here(|| anyhow::Ok(saved.checkpoint.fetch_backbone(&Terminal)?))?;
+    let compute = ui::open_device(job::device(config.device, ranks))?;
+    let mut session = Session::resume(config, &mut data, [run, path], &compute.device, saved)?;
     data.survey = Scan::default();
     session.remarks.iter().for_each(|remark| say(remark));
-    let Some(folder) = folder else {
+    session.join(ranks)?;
+    if args.dry_run {
         say("A dry run: the run can be resumed.");
         return Ok(ExitStatus::Done);
-    };
-    session.begin(folder, &data)?;
+    }
+    if let Some(folder) = folder {
+        session.begin(folder, &data)?;
+    }
+    job::follow(&mut session, ranks)?;
     match session.finished() {
         Some(end) => say(&format!(
             "Nothing to train: {end}. To continue, raise --set train.epochs=N or \
@@ -286,12 +352,12 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         )),
         None => say(&format!(
             "Resuming {} after epoch {}, batch {}",
-            names::of_path(&run),
+            names::of_path(run),
             session.state.epoch,
             session.state.batch
         )),
     }
-    train(session, data, &compute, signals)
+    train(session, data, &compute, process)
 }
 
 /// Returns the recipe to resume a run with: its own unless the arguments name one.
@@ -310,15 +376,22 @@ fn train(
     mut session: Session,
     data: TrainingData,
     compute: &Compute,
-    signals: &Signals,
+    Process { ranks, signals }: Process<'_>,
 ) -> anyhow::Result<ExitStatus> {
     if session.state.step == 0 {
         say(&summary_table(&session));
     }
     let run = session.folder().to_owned();
     say(&format!("Run folder: {}", names::of_path(&run)));
-    match train_session(&mut session, &run, signals)? {
-        Ended::Trained(outcome) => measure::finish(&session, data, compute, outcome),
+    let start = Instant::now();
+    let ended = train_session(&mut session, &run, signals)?;
+    job::say_waits(ranks, start.elapsed())?;
+    match ended {
+        Ended::Trained(outcome) if ranks.is_first() => {
+            measure::finish(&session, data, compute, outcome)
+        }
+        // Rank 0's status is that of all.
+        Ended::Trained(_) => Ok(ExitStatus::Done),
         Ended::Stopped(status) => Ok(status),
     }
 }
@@ -352,9 +425,15 @@ fn train_session(session: &mut Session, run: &Path, signals: &Signals) -> anyhow
     drop(view);
     let outcome = outcome.map_err(|error| what_to_do(error, &then))?;
     signals.over();
-    let Some(number) = signals.caught() else {
+    // A launcher may pass a signal on to some of the ranks only.
+    let own = signals
+        .caught()
+        .and_then(|number| u8::try_from(number).ok());
+    let number = session.learner.stepper.ranks.largest(own.unwrap_or(0))?;
+    if number == 0 {
         return Ok(Ended::Trained(outcome));
-    };
+    }
+    let number = i32::from(number);
     say(&format!(
         "Stopped by {}; saved. Resume with: emberlens train --resume {folder}",
         signals::name(number)

@@ -6,6 +6,7 @@ mod training;
 use std::{
     io::{self, IsTerminal, Write},
     sync::OnceLock,
+    time::Duration,
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,10 +24,42 @@ use crate::{
     },
 };
 
+/// Which of several ranks this process is, and where.
+#[derive(Debug)]
+struct Speaker {
+    rank: usize,
+    host: String,
+}
+
+static SPEAKER: OnceLock<Speaker> = OnceLock::new();
+
+/// Makes this process one of several ranks. Rank 0 speaks for all; of the others, only the error
+/// that ends the program is shown.
+pub fn speak_for(rank: usize, host: &str) {
+    let host = host.to_owned();
+    // A process joins one job.
+    let _ = SPEAKER.set(Speaker { rank, host });
+}
+
+/// Whether this process is one of several ranks.
+pub fn is_in_job() -> bool {
+    SPEAKER.get().is_some()
+}
+
+/// Whether another rank speaks for this process.
+pub fn is_silent() -> bool {
+    SPEAKER.get().is_some_and(|speaker| speaker.rank > 0)
+}
+
 /// Returns the container of all progress bars, so that messages appear above them.
 fn bars() -> &'static MultiProgress {
     static BARS: OnceLock<MultiProgress> = OnceLock::new();
-    BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+    BARS.get_or_init(|| {
+        MultiProgress::with_draw_target(match is_silent() {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
+        })
+    })
 }
 
 /// Shows warnings of this crate on stderr. Those of other crates are dropped: graphics drivers log
@@ -64,6 +97,12 @@ pub fn start_log() {
 /// Writes a message to stderr above any progress bar, with control characters escaped. Failures are
 /// ignored, because a closed terminal must not end the work.
 pub fn say(line: &str) {
+    if !is_silent() {
+        show(line);
+    }
+}
+
+fn show(line: &str) {
     let (line, bars) = (names::of_lines(line), bars());
     // `MultiProgress::suspend` would panic if the terminal is gone.
     let _ = if bars.is_hidden() {
@@ -91,6 +130,9 @@ pub fn is_agreed(question: &str) -> bool {
 /// # Errors
 /// Returns an error if stdout can't be written for another reason.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    if is_silent() {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     match out
         .write_all(names::of_lines(text).as_bytes())
@@ -101,9 +143,19 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Shows the error that ends the program.
+/// Time that a rank leaves rank 0 to report an error that all have.
+const ERROR_PRECEDENCE: Duration = Duration::from_secs(1);
+
+/// Shows the error that ends the program; of a rank but 0, with its number and host.
 pub fn print_error(error: &anyhow::Error) {
-    say(&format!("error: {error:#}"));
+    let whose = match SPEAKER.get() {
+        Some(Speaker { rank, host }) if *rank > 0 => {
+            std::thread::sleep(ERROR_PRECEDENCE);
+            format!("rank {rank} on host {host}: ")
+        }
+        _ => String::new(),
+    };
+    show(&format!("error: {whose}{error:#}"));
 }
 
 /// Opens a device and reports which one it is.

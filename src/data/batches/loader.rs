@@ -26,7 +26,7 @@ pub struct Loader {
     /// Reads images ahead. A thread of its own, because where memory is short, the system takes as
     /// long to find memory for an image as augmenting it takes.
     reader: Option<JoinHandle<()>>,
-    /// Index of the next batch to deliver.
+    /// Place of the next batch to deliver in the list.
     next: usize,
     /// Time that the consumer has waited for batches.
     pub waited: Duration,
@@ -38,7 +38,8 @@ struct Job {
     view: View,
     /// Number of images per batch, except for the last one.
     batch_size: usize,
-    num_batches: usize,
+    /// The batches to deliver, by their positions in the view.
+    batches: Vec<usize>,
     /// Number of batches that may be claimed ahead of the consumer.
     window: usize,
     queue: Mutex<Queue>,
@@ -47,11 +48,11 @@ struct Job {
 
 /// The state of the batches.
 struct Queue {
-    /// Prepared batches by index.
+    /// Prepared batches by their place in the list, as the numbers below.
     ready: BTreeMap<usize, Result<HostBatch, DataError>>,
-    /// Index of the next batch that a worker takes.
+    /// The next batch that a worker takes.
     next_claim: usize,
-    /// Index of the first batch that the consumer hasn't taken.
+    /// The first batch that the consumer hasn't taken.
     delivered: usize,
     /// Whether the loader is being dropped.
     is_closed: bool,
@@ -63,12 +64,17 @@ impl Loader {
     /// Starts a loader at batch `first`, so that an epoch can be resumed. Without `workers`,
     /// batches are prepared in the calling thread.
     pub fn new(view: View, batch_size: usize, first: usize, workers: usize) -> Self {
-        let num_batches = view.draws.len().div_ceil(batch_size);
+        let batches = (first..view.num_batches(batch_size)).collect();
+        Self::of(view, batch_size, batches, workers)
+    }
+
+    /// Like [`Self::new`], for the batches at these positions in the view.
+    pub fn of(view: View, batch_size: usize, batches: Vec<usize>, workers: usize) -> Self {
         let batch_bytes = view.set.store.num_values() * size_of::<f32>() * batch_size;
         let queue = Queue {
             ready: BTreeMap::new(),
-            next_claim: first,
-            delivered: first,
+            next_claim: 0,
+            delivered: 0,
             is_closed: false,
             has_lost_worker: false,
         };
@@ -76,7 +82,7 @@ impl Loader {
         let job = Arc::new(Job {
             view,
             batch_size,
-            num_batches,
+            batches,
             window,
             queue: Mutex::new(queue),
             changed: Condvar::new(),
@@ -97,24 +103,15 @@ impl Loader {
             .set
             .store
             .is_on_disk()
-            .then(|| {
-                spawn(&job, "read-ahead".to_owned(), move |job| {
-                    job.read_ahead(first)
-                })
-            })
+            .then(|| spawn(&job, "read-ahead".to_owned(), Job::read_ahead))
             .flatten();
         Self {
             job,
             workers,
             reader,
-            next: first,
+            next: 0,
             waited: Duration::ZERO,
         }
-    }
-
-    /// Returns the number of batches in the whole epoch.
-    pub fn num_batches(&self) -> usize {
-        self.job.num_batches
     }
 
     /// Waits for the next batch, or prepares it if there are no workers.
@@ -133,7 +130,7 @@ impl Loader {
                 return batch;
             }
             if queue.has_lost_worker {
-                return Err(DataError::Loader(self.next));
+                return Err(DataError::Loader(self.job.batches[self.next]));
             }
             queue = self
                 .job
@@ -148,7 +145,7 @@ impl Iterator for Loader {
     type Item = Result<HostBatch, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.job.num_batches {
+        if self.next >= self.job.batches.len() {
             return None;
         }
         let start = Instant::now();
@@ -157,7 +154,7 @@ impl Iterator for Loader {
         self.next = if batch.is_ok() {
             self.next + 1
         } else {
-            self.job.num_batches
+            self.job.batches.len()
         };
         Some(batch)
     }
@@ -205,11 +202,11 @@ impl Drop for LostWorker<'_> {
 }
 
 impl Job {
-    /// Waits until another batch may be prepared and returns its index. Returns `None` at the end.
+    /// Waits until another batch may be prepared and returns its place. Returns `None` at the end.
     fn claim(&self) -> Option<usize> {
         let mut queue = self.lock();
         loop {
-            if queue.is_closed || queue.next_claim >= self.num_batches {
+            if queue.is_closed || queue.next_claim >= self.batches.len() {
                 return None;
             }
             if queue.next_claim < queue.delivered + self.window {
@@ -225,10 +222,10 @@ impl Job {
     }
 
     /// Reads the images of each batch ahead, some batches before a worker claims it.
-    fn read_ahead(&self, first: usize) {
+    fn read_ahead(&self) {
         let batch_bytes = self.view.set.store.num_bytes() * self.batch_size;
         let far = (MAX_ASKED_BYTES / batch_bytes.max(1)).max(2);
-        for index in first..self.num_batches {
+        for index in 0..self.batches.len() {
             let is_due = |queue: &mut Queue| queue.is_closed || index < queue.next_claim + far;
             let queue = self
                 .changed
@@ -247,9 +244,9 @@ impl Job {
         self.view.batch(self.draws(index))
     }
 
-    /// Returns the draws of a batch.
+    /// Returns the draws of the batch at a place in the list.
     fn draws(&self, index: usize) -> Range<usize> {
-        let start = index * self.batch_size;
+        let start = self.batches[index] * self.batch_size;
         start..(start + self.batch_size).min(self.view.draws.len())
     }
 
@@ -368,6 +365,10 @@ mod tests {
                 expected[2..],
                 "{workers} workers, from the third batch"
             );
+            let some: Vec<_> = Loader::of(view.clone(), 4, vec![1, 3], workers)
+                .map(|batch| batch.expect("prepared"))
+                .collect();
+            assert_eq!(some, [expected[1].clone(), expected[3].clone()]);
         }
     }
 

@@ -49,6 +49,11 @@ impl View {
         }
     }
 
+    /// Returns the number of batches, the last of which may be short.
+    pub fn num_batches(&self, batch_size: usize) -> usize {
+        self.draws.len().div_ceil(batch_size)
+    }
+
     /// Returns the sample of the draw at `index`.
     ///
     /// # Errors

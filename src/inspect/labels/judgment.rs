@@ -59,7 +59,7 @@ impl Judgment {
     /// Judges the label of each row of `matrix`. Returns `None` if the model's skill is too low.
     pub(super) fn of(matrix: &Matrix, members: &[Member], num_classes: usize) -> Option<Self> {
         let labels: Vec<usize> = members.iter().map(|member| member.class).collect();
-        let logits = out_of_fold(matrix, &labels, num_classes, &folds(members, FOLDS, 0))?;
+        let logits = mean_out_of_fold(matrix, &labels, num_classes, members)?;
         let Belief { temperature, wrong } = Belief::of(&logits, &labels);
         let probabilities = softmax_all(&logits, temperature);
         let balanced_accuracy = balanced_accuracy(&probabilities, &labels, num_classes);
@@ -95,6 +95,39 @@ impl Judgment {
 fn is_skilled(balanced_accuracy: f64, num_classes: usize) -> bool {
     let chance = 1.0 / num_classes as f64;
     balanced_accuracy >= chance + SKILLED * (1.0 - chance)
+}
+
+/// Computes the held-out logits of each row, `[rows][classes]`, as the mean over several dealings
+/// of a small set into folds: by one alone, which labels are doubted depends on the dealing.
+/// Returns `None` as [`out_of_fold`].
+fn mean_out_of_fold(
+    matrix: &Matrix,
+    labels: &[usize],
+    num_classes: usize,
+    members: &[Member],
+) -> Option<Vec<Vec<f32>>> {
+    let dealings = std::env::var("DEALINGS").map_or(1, |v| v.parse().expect("n"));
+    let seed0 = std::env::var("SEED0").map_or(0, |v| v.parse().expect("n"));
+    let found = (0..dealings as u64).map(|seed| {
+        out_of_fold(
+            matrix,
+            labels,
+            num_classes,
+            &folds(members, FOLDS, seed0 + seed),
+        )
+    });
+    let mut found: Vec<_> = found.collect::<Option<_>>()?;
+    let mut mean = found.pop()?;
+    for other in &found {
+        for (sum, values) in mean.iter_mut().flatten().zip(other.iter().flatten()) {
+            *sum += values;
+        }
+    }
+    let count = found.len() + 1;
+    mean.iter_mut()
+        .flatten()
+        .for_each(|sum| *sum /= count as f32);
+    Some(mean)
 }
 
 /// Computes the held-out logits of each row, `[rows][classes]`, by a model fitted to the other

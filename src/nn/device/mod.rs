@@ -116,6 +116,14 @@ pub fn open(wanted: DeviceName) -> Result<Compute, NnError> {
     }
 }
 
+/// Returns the number of GPUs that `auto` would consider: no software drivers.
+pub fn count_gpus() -> usize {
+    let gpus = gpus().unwrap_or_default();
+    gpus.iter()
+        .filter(|(_, about, _)| !about.contains(SOFTWARE))
+        .count()
+}
+
 const CPU: &str = "burn-flex on the CPU";
 const NDARRAY: &str = "burn-ndarray on the CPU";
 

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use burn::{
     module::Module,
+    nn::BatchNorm,
     tensor::{Device, Tensor},
 };
 
 use super::{
     layers::{self, Layer},
+    paths,
     prepared::{self, Prepared},
     steps::{self, Step},
 };
@@ -100,6 +102,19 @@ impl Backbone {
         found.is_some_and(
             |(_, layer)| matches!(layer, Layer::BatchNorm(norm) if !norm.training.is_enabled()),
         )
+    }
+
+    /// Lists the batch norms behind the first `frozen` layer groups that learn in training.
+    pub(in crate::nn) fn learning_norms(&self, frozen: usize) -> Vec<&BatchNorm> {
+        let modules = self.network.modules().into_iter().zip(&self.layers);
+        let learning = modules.filter_map(|((layer, _), module)| match module {
+            Layer::BatchNorm(norm) if norm.training.is_enabled() => {
+                let path = format!("backbone.{}", layer.name);
+                (!paths::is_frozen(&path, frozen)).then_some(norm)
+            }
+            _ => None,
+        });
+        learning.collect()
     }
 
     /// Returns the network with batch norms that keep their statistics and gains in training.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use burn::{
     module::Module,
+    nn::BatchNorm,
     tensor::{Device, Tensor, activation},
 };
 use serde::{Deserialize, Serialize};
@@ -297,6 +298,14 @@ impl Classifier {
     pub(in crate::nn) fn has_frozen_norm(&self, path: &str) -> bool {
         path.strip_prefix("backbone.")
             .is_some_and(|name| self.backbone.has_frozen_norm(name))
+    }
+
+    /// Lists the batch norms that move their statistics in training, where the first `frozen` layer
+    /// groups are frozen.
+    pub(in crate::nn) fn learning_norms(&self, frozen: usize) -> Vec<&BatchNorm> {
+        let mut norms = self.backbone.learning_norms(frozen);
+        norms.extend(self.head.norms());
+        norms
     }
 
     /// Describes the backbone's layers in words that change whenever one of them does.

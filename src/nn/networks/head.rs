@@ -89,6 +89,11 @@ impl Head {
         }
     }
 
+    /// Lists the norms.
+    pub(in crate::nn) fn norms(&self) -> &[BatchNorm] {
+        &self.norms
+    }
+
     /// Brings features to the size that the head keeps of them, which is theirs if it flattens
     /// them. The head computes the same from the result as from the features.
     ///

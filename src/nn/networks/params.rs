@@ -21,6 +21,8 @@ pub struct Named {
     pub dims: Vec<usize>,
     /// Values as `[values]`, without autodiff.
     pub values: Tensor<1>,
+    /// Whether a backward pass through it gives it a gradient.
+    pub requires_grad: bool,
 }
 
 impl Named {
@@ -156,6 +158,7 @@ impl ModuleVisitor for Collect {
         self.found.push(Named {
             path: self.path.dotted(),
             dims: tensor.dims().to_vec(),
+            requires_grad: tensor.is_require_grad(),
             values: flat(tensor),
         });
     }

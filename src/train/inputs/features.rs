@@ -79,12 +79,17 @@ impl FeatureFiles {
         let path = layout
             .folder
             .join(format!("{}.f32", self.key(sources, &job)?));
-        if let Ok(file) = PositionedFile::open(&path) {
-            if is_whole(&file, total, layout.size()) {
-                // Epochs read images in random order, so reading ahead would only evict other
-                // pages.
-                return Ok(Some(Arc::new(file.in_any_order())));
-            }
+        let kept = PositionedFile::open(&path).ok();
+        let is_damaged = kept
+            .as_ref()
+            .is_some_and(|file| !is_whole(file, total, layout.size()));
+        let kept = kept.filter(|_| !is_damaged);
+        let is_missing = sources.learner.stepper.ranks.any(kept.is_none())?;
+        if let Some(file) = kept.filter(|_| !is_missing) {
+            // Epochs read images in random order, so reading ahead would only evict other pages.
+            return Ok(Some(Arc::new(file.in_any_order())));
+        }
+        if is_damaged {
             watch.observer.say(&format!(
                 "warning: the cached features are damaged and are computed again: {}",
                 path.display()
@@ -178,37 +183,57 @@ fn compute(
     let model = job.model(learner);
     let Job { layout, view, .. } = job;
     let failed = |error: std::io::Error| with_path(&error, "can't write the features", path);
-    let mut writer = BufWriter::new(PartialFile::new(path).map_err(failed)?);
+    let ranks = &learner.stepper.ranks;
+    // The other ranks of a machine read its file.
+    let mut writer = match ranks.local() {
+        (0, _) => Some(BufWriter::new(PartialFile::new(path).map_err(failed)?)),
+        _ => None,
+    };
     let mut checksums = Vec::new();
     let (total, mut done) = (view.draws.len(), 0);
     let device = learner.stepper.device.clone().without_autodiff();
     let frozen = model.frozen(0..layout.groups);
-    for batch in Loader::new(view, config.train.batch_size, 0, config.train.workers) {
-        if watch.is_stopped() {
+    let (size, num_batches) = (
+        config.train.batch_size,
+        view.num_batches(config.train.batch_size),
+    );
+    let own = (ranks.rank()..num_batches).step_by(ranks.count()).collect();
+    let mut loader = Loader::of(view, size, own, config.train.workers);
+    // Each rank computes a batch, and all get all of them.
+    for _ in 0..num_batches.div_ceil(ranks.count()) {
+        if ranks.any(watch.is_stopped())? {
             return Ok(false);
         }
-        let batch = batch?;
-        done += batch.len();
-        let images = upload(batch, learner.stepper.network_input.shape, &device).images;
-        let features = frozen.forward(images);
-        let features = if layout.is_pooled {
-            model.pool_features(features)
-        } else {
-            features
-        };
-        for values in read(features)?.chunks_exact(layout.size() / size_of::<f32>()) {
-            let bytes = bytes::from_f32(values);
-            checksums.extend(crc32c::crc32c(&bytes).to_le_bytes());
-            writer.write_all(&bytes).map_err(failed)?;
+        let mut own = Vec::new();
+        if let Some(batch) = loader.next() {
+            let images = upload(batch?, learner.stepper.network_input.shape, &device).images;
+            let features = frozen.forward(images);
+            let features = if layout.is_pooled {
+                model.pool_features(features)
+            } else {
+                features
+            };
+            own = bytes::from_f32(&read(features)?);
+        }
+        for bytes in ranks.gather(&own)?.concat().chunks_exact(layout.size()) {
+            done += 1;
+            if let Some(writer) = &mut writer {
+                checksums.extend(crc32c::crc32c(bytes).to_le_bytes());
+                writer.write_all(bytes).map_err(failed)?;
+            }
         }
         watch.observer.computed_features(done, total);
     }
-    writer.write_all(&checksums).map_err(failed)?;
-    writer
-        .into_inner()
-        .map_err(|error| failed(error.into_error()))?
-        .commit()
-        .map_err(failed)?;
+    if let Some(mut writer) = writer {
+        writer.write_all(&checksums).map_err(failed)?;
+        writer
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?
+            .commit()
+            .map_err(failed)?;
+    }
+    // Who reads the file finds it whole.
+    ranks.any(false)?;
     Ok(true)
 }
 

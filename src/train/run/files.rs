@@ -1,7 +1,11 @@
 //! The files of a run: configuration, split, checkpoints and the history of its epochs. Training
 //! only ever writes them here, through the lock of the [`RunFolder`].
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     base::io::files::write_atomic,
@@ -29,8 +33,17 @@ pub(in crate::train) struct RunFiles {
     pub(in crate::train) split: Option<Vec<u8>>,
     /// Thumbnails of the images for later searches for copies, if they are to be written.
     pub(in crate::train) looks: Option<Vec<u8>>,
-    /// Folder of the run, once it has begun.
-    pub(in crate::train) folder: Option<RunFolder>,
+    /// Where the run is, once it has begun.
+    pub(in crate::train) place: Option<Place>,
+}
+
+/// Where a run is.
+#[derive(Debug)]
+pub(in crate::train) enum Place {
+    /// In a folder of this process.
+    Here(RunFolder),
+    /// In a folder of rank 0, perhaps on another machine. This process writes nothing.
+    There(PathBuf),
 }
 
 impl RunFiles {
@@ -65,7 +78,7 @@ impl RunFiles {
             write_atomic(&path.join(known::LOOKS), &looks)?;
         }
         write_atomic(&path.join("config.toml"), state.config.to_toml().as_bytes())?;
-        self.folder = Some(folder);
+        self.place = Some(Place::Here(folder));
         if !is_new {
             // A crash may have come between a checkpoint and its line in `history.csv`.
             return self.write_history(state);
@@ -76,15 +89,16 @@ impl RunFiles {
         if !data.damaged.is_empty() {
             write_atomic(&path.join("damaged.csv"), &table::to_csv(&data.damaged))?;
         }
-        self.save(&["last"], learner, state)
+        // Not together with other ranks, which haven't begun.
+        self.write(&["last"], &self.resumable(learner, state)?)
     }
 
-    /// Returns the folder of the run.
+    /// Returns the place of the run.
     ///
     /// # Panics
     /// Panics if the run hasn't begun.
-    pub(in crate::train) fn folder(&self) -> &RunFolder {
-        self.folder
+    fn place(&self) -> &Place {
+        self.place
             .as_ref()
             .expect("a run that is trained or saved has begun")
     }
@@ -94,20 +108,47 @@ impl RunFiles {
     /// # Panics
     /// Panics if the run hasn't begun.
     pub(in crate::train) fn path(&self) -> &Path {
-        self.folder().path()
+        match self.place() {
+            Place::Here(folder) => folder.path(),
+            Place::There(path) => path,
+        }
     }
 
     /// Saves the current state of the run under each of `names` (`last`, `best`). Waits for the
-    /// device.
+    /// device. All ranks must come here: that they hold the same bytes is checked, and rank 0
+    /// writes them.
     ///
     /// # Errors
-    /// Returns an error if the device fails or a file can't be written.
+    /// Returns an error if the device fails, ranks differ, or a file can't be written.
     pub(in crate::train) fn save(
         &self,
         names: &[&str],
         learner: &Learner,
         state: &State,
     ) -> Result<(), TrainError> {
+        let saved = self.resumable(learner, state)?;
+        let ranks = &learner.stepper.ranks;
+        if ranks.are_several() {
+            let digest = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
+            let at = format!("after step {}", state.step);
+            ranks.check_same(&[
+                (&format!("weights {at}"), digest(&saved.checkpoint.model)),
+                (&format!("optimizer state {at}"), digest(&saved.optimizer)),
+            ])?;
+        }
+        self.write(names, &saved)
+    }
+
+    /// Writes a state of the run under each of `names`, unless rank 0 does.
+    fn write(&self, names: &[&str], saved: &Resumable) -> Result<(), TrainError> {
+        match self.place() {
+            Place::Here(folder) => Ok(save(folder, names, saved)?),
+            Place::There(_) => Ok(()),
+        }
+    }
+
+    /// Returns all that a resume needs.
+    fn resumable(&self, learner: &Learner, state: &State) -> Result<Resumable, TrainError> {
         let frozen = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);
         // With averaged weights, `model.safetensors` has the average; the weights that training
         // continues with are saved beside the optimizer's state.
@@ -128,15 +169,14 @@ impl RunFiles {
             model: to_bytes(&learner.inference_model(), Part::Rest(frozen))?,
             backbone: self.backbone.clone().filter(|_| self.include_backbone),
         };
-        let saved = Resumable {
+        Ok(Resumable {
             checkpoint,
             optimizer: state_to_bytes(&TrainingState {
                 slots: learner.optimizer.slots.clone(),
                 raw,
             })?,
             state: serde_json::to_value(state).expect("plain values are JSON"),
-        };
-        Ok(save(self.folder(), names, &saved)?)
+        })
     }
 
     /// Returns the metrics of the last epoch by name, `None` for one that isn't finite.
@@ -159,6 +199,9 @@ impl RunFiles {
     /// # Errors
     /// Returns an error if the file can't be written.
     pub(in crate::train) fn write_history(&self, state: &State) -> Result<(), TrainError> {
+        if matches!(self.place(), Place::There(_)) {
+            return Ok(());
+        }
         let text = history_csv(&state.history, &self.meta.classes);
         Ok(write_atomic(
             &self.path().join("history.csv"),

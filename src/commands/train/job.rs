@@ -1,0 +1,340 @@
+//! The processes that train a run together: started by `--ranks` or another launcher of MPI,
+//! joined, and ended.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Context;
+use mpi_engine::launcher;
+use tempfile::TempDir;
+
+use crate::{
+    base::{io::files::write_atomic, usage::UsageError},
+    commands::{
+        common::exit_status::ExitStatus,
+        ui::{self, say},
+    },
+    config::{Config, DeviceName},
+    data::duplicates::known,
+    nn::device::count_gpus,
+    ranks::Ranks,
+    train::Session,
+};
+
+/// Time that ranks wait for rank 0 to measure and report what all have trained: as long as it
+/// takes. That rank 0 is gone, their launcher notices.
+const REPORT_PATIENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Joins the job that this process was started for; starts one of `wanted` processes where it was
+/// started by itself.
+///
+/// # Errors
+/// Returns an error if there is no launcher, or the processes can't find each other.
+pub(super) fn join(wanted: Option<usize>) -> anyhow::Result<Ranks> {
+    if let Some(count) = wanted.filter(|count| *count > 1)
+        && launcher().is_none()
+    {
+        launch(count)?;
+    }
+    let ranks = Ranks::join()?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != ranks.count()) {
+        let found = ranks.count();
+        let message = format!(
+            "--ranks {wanted}, but the launcher started {found}; leave --ranks out, which starts \
+             mpiexec itself"
+        );
+        return Err(UsageError(message).into());
+    }
+    if ranks.are_several() {
+        ui::speak_for(ranks.rank(), ranks.host(ranks.rank()));
+        abort_on_panic();
+        share_cores(&ranks)?;
+    }
+    Ok(ranks)
+}
+
+/// Replaces this process by a launcher that starts it `count` times.
+fn launch(count: usize) -> anyhow::Result<()> {
+    let mpiexec = env::var_os("EMBERLENS_MPIEXEC").unwrap_or_else(|| "mpiexec".into());
+    let about = Command::new(&mpiexec).arg("--version").output();
+    let about = about.map_err(|error| {
+        UsageError(format!(
+            "--ranks {count} needs MPI's mpiexec, and {} can't be started: {error}; install it \
+             with `pip install mpich` or from your system's packages, or name it in \
+             EMBERLENS_MPIEXEC",
+            mpiexec.display()
+        ))
+    })?;
+    let mut command = Command::new(&mpiexec);
+    command.args(["-n", &count.to_string()]);
+    let about = String::from_utf8_lossy(&about.stdout).to_lowercase();
+    if about.contains("open mpi") || about.contains("openrte") || about.contains("prte") {
+        // By default it gives each process a single core, and none more than there are cores.
+        command.args(["--bind-to", "none", "--oversubscribe"]);
+    }
+    command.arg(env::current_exe().context("can't find this program")?);
+    let mut args = env::args_os().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--ranks") => drop(args.next()),
+            Some(arg) if arg.starts_with("--ranks=") => {}
+            _ => drop(command.arg(arg)),
+        }
+    }
+    start(command)
+}
+
+#[cfg(unix)]
+fn start(mut command: Command) -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt;
+    // In place of this process, so that signals reach the launcher.
+    Err(command.exec()).context("can't start mpiexec")
+}
+
+#[cfg(not(unix))]
+fn start(_: Command) -> anyhow::Result<()> {
+    let message = "--ranks needs MPI, which this program can use on Linux and macOS only";
+    Err(UsageError(message.to_owned()).into())
+}
+
+/// Ends all processes when this one panics: they would wait for it.
+fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        mpi_engine::abort(101);
+    }));
+}
+
+/// Gives this process its part of the cores that it shares with others, for which a launcher that
+/// binds processes to cores has cared already.
+fn share_cores(ranks: &Ranks) -> anyhow::Result<()> {
+    let own = format!("{}\0{}", ranks.host(ranks.rank()), allowed_cores());
+    let all = ranks.gather(own.as_bytes())?;
+    let sharing = all.iter().filter(|other| **other == own.as_bytes()).count();
+    if env::var_os("RAYON_NUM_THREADS").is_none() && sharing > 1 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        rayon::ThreadPoolBuilder::new()
+            .num_threads((cores / sharing).max(1))
+            .build_global()?;
+    }
+    Ok(())
+}
+
+/// Returns the list of cores that this process may run on; empty where the system has none.
+fn allowed_cores() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    line.unwrap_or_default().trim().to_owned()
+}
+
+/// Checks a recipe for this number of ranks and says how they share a step.
+///
+/// # Errors
+/// Returns an error if some would have nothing to do, or the recipe trains several networks.
+pub(super) fn check(config: &Config, ranks: &Ranks) -> anyhow::Result<()> {
+    let (count, batches) = (ranks.count(), config.train.accumulate);
+    if count == 1 {
+        return Ok(());
+    }
+    if config.all_folds().is_some() {
+        refuse_folds(ranks)?;
+    }
+    if count > batches {
+        let message = format!(
+            "found {count} ranks, but a step has {} (train.accumulate), of which each rank \
+             computes whole ones; start {batches}, or set train.accumulate = {count} and divide \
+             train.batch_size",
+            of_batches(batches)
+        );
+        return Err(UsageError(message).into());
+    }
+    let hosts: BTreeSet<&str> = (0..count).map(|rank| ranks.host(rank)).collect();
+    let places = count * batches.div_ceil(count);
+    let share = if places == batches {
+        format!("{} each", of_batches(batches / count))
+    } else {
+        format!(
+            "at most {} each: {batches} of {places} places used",
+            of_batches(batches.div_ceil(count))
+        )
+    };
+    say(&format!(
+        "{count} ranks on {} host{}; a step has {} of {} images, {share}; {}",
+        hosts.len(),
+        if hosts.len() == 1 { "" } else { "s" },
+        of_batches(batches),
+        config.train.batch_size,
+        ranks.engine().unwrap_or_default()
+    ));
+    Ok(())
+}
+
+/// Refuses to train a run of several networks by several ranks.
+///
+/// # Errors
+/// Returns an error if there are several.
+pub(super) fn refuse_folds(ranks: &Ranks) -> anyhow::Result<()> {
+    if !ranks.are_several() {
+        return Ok(());
+    }
+    let message = format!(
+        "found {} ranks for a run of folds, which one process trains one after the other; start it \
+         without mpiexec and --ranks",
+        ranks.count()
+    );
+    Err(UsageError(message).into())
+}
+
+fn of_batches(count: usize) -> String {
+    match count {
+        1 => "1 batch".to_owned(),
+        _ => format!("{count} batches"),
+    }
+}
+
+/// Returns the device of this rank: of several GPUs that are meant by `gpu` and `auto`, each rank
+/// of a machine takes its own.
+pub(super) fn device(wanted: DeviceName, ranks: &Ranks) -> DeviceName {
+    match (wanted, ranks.local()) {
+        (DeviceName::Gpu(None), (rank, 2..)) => DeviceName::Gpu(Some(rank)),
+        (DeviceName::Auto, (rank, 2..)) => match count_gpus() {
+            0 => DeviceName::Cpu,
+            _ => DeviceName::Gpu(Some(rank)),
+        },
+        _ => wanted,
+    }
+}
+
+/// Sends the files that a resume reads to the other ranks, which may not have rank 0's disk.
+///
+/// # Errors
+/// Returns an error if a file can't be read or a rank doesn't answer.
+pub(super) fn send_run(ranks: &Ranks, [run, path]: [&Path; 2]) -> anyhow::Result<()> {
+    if !ranks.are_several() {
+        return Ok(());
+    }
+    let mut files: Vec<_> = ["config.toml", "split.csv", known::LOOKS]
+        .map(|name| (name.to_owned(), run.join(name)))
+        .into();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        files.push((format!("{CHECKPOINT}/{name}"), entry.path()));
+    }
+    files.retain(|(_, path)| path.is_file());
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    ranks.tell(names.join("\n").into_bytes())?;
+    for (_, path) in &files {
+        let content =
+            fs::read(path).with_context(|| format!("can't read the run: {}", path.display()))?;
+        ranks.tell(content)?;
+    }
+    Ok(())
+}
+
+/// Name of the checkpoint's folder in a copy of a run.
+const CHECKPOINT: &str = "last";
+
+/// Copies of the files of rank 0's run that a resume reads, until the value is dropped.
+pub(super) struct Copied {
+    _folder: TempDir,
+    /// The run folder.
+    pub(super) run: PathBuf,
+    /// The checkpoint in it.
+    pub(super) path: PathBuf,
+}
+
+/// Receives what [`send_run`] sends.
+///
+/// # Errors
+/// Returns an error if a file can't be written or rank 0 doesn't answer.
+pub(super) fn receive_run(ranks: &Ranks) -> anyhow::Result<Copied> {
+    let folder = TempDir::new().context("can't create a folder for a copy of the run")?;
+    let run = folder.path().to_owned();
+    let path = run.join(CHECKPOINT);
+    fs::create_dir(&path)?;
+    let names = ranks.tell(Vec::new())?;
+    for name in String::from_utf8_lossy(&names).lines() {
+        let path = run.join(name);
+        write_atomic(&path, &ranks.tell(Vec::new())?)?;
+    }
+    Ok(Copied {
+        _folder: folder,
+        run,
+        path,
+    })
+}
+
+/// Lets a session of another rank than 0 follow the run in rank 0's folder.
+///
+/// # Errors
+/// Returns an error if a rank doesn't answer.
+pub(super) fn follow(session: &mut Session, ranks: &Ranks) -> anyhow::Result<()> {
+    if ranks.is_first() {
+        let path = session.folder().to_string_lossy().into_owned();
+        ranks.tell(path.into_bytes())?;
+    } else {
+        let path = ranks.tell(Vec::new())?;
+        session.follow(PathBuf::from(String::from_utf8_lossy(&path).into_owned()));
+    }
+    Ok(())
+}
+
+/// Says how long the ranks waited for each other in a training that took `time`.
+///
+/// # Errors
+/// Returns an error if a rank doesn't answer.
+pub(super) fn say_waits(ranks: &Ranks, time: Duration) -> anyhow::Result<()> {
+    if !ranks.are_several() {
+        return Ok(());
+    }
+    let own = ranks.waited().as_secs_f64() / time.as_secs_f64().max(1e-9);
+    let all = ranks.gather(&own.to_le_bytes())?;
+    let all: Vec<f64> = all
+        .iter()
+        .filter_map(|bytes| bytes.first_chunk().copied().map(f64::from_le_bytes))
+        .collect();
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    let slowest = (0..all.len())
+        .min_by(|a, b| all[*a].total_cmp(&all[*b]))
+        .unwrap_or(0);
+    say(&format!(
+        "Ranks waited for each other and exchanged values {:.1} % of the time; rank {slowest} on \
+         host {} waited least, {:.1} %",
+        mean * 100.0,
+        ranks.host(slowest),
+        all[slowest] * 100.0
+    ));
+    Ok(())
+}
+
+/// Ends the job in order, with rank 0's status for all.
+///
+/// # Errors
+/// Returns an error if a rank doesn't answer.
+pub(super) fn end(ranks: Ranks, status: ExitStatus) -> anyhow::Result<ExitStatus> {
+    if !ranks.are_several() {
+        return Ok(status);
+    }
+    ranks.set_patience(REPORT_PATIENCE);
+    let own = match status {
+        ExitStatus::Done => [0, 0],
+        ExitStatus::Partly => [1, 0],
+        ExitStatus::Interrupted(code) => [2, code],
+    };
+    let told = ranks.tell(own.to_vec())?;
+    ranks.end()?;
+    Ok(match told[..] {
+        [1, _] => ExitStatus::Partly,
+        [2, code] => ExitStatus::Interrupted(code),
+        _ => ExitStatus::Done,
+    })
+}
