@@ -128,7 +128,8 @@ fn any_number_of_ranks_gives_the_same_bytes() {
         place.done("train --config small.toml --out first --set train.epochs=1");
         place.done(&*format!("train --config small.toml --out alone{settings}"));
         for count in counts {
-            std::fs::remove_dir_all(place.path("cache")).expect("removed");
+            // Features are computed anew, each rank its share.
+            let _ = std::fs::remove_dir_all(place.path("cache"));
             let out = format!("train --config small.toml --out run{count}{settings}");
             let said = done(&place, *count, &out);
             said.tells(&format!(

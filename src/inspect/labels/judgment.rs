@@ -13,6 +13,8 @@ use crate::{
 
 /// Number of folds. Each is judged by a model fitted to the others.
 const FOLDS: usize = 5;
+/// Number of dealings of at most [`ASKED`] images into folds.
+const DEALINGS: u64 = 5;
 /// Number of images below which the labels of a class are not judged.
 pub(super) const LEAST: usize = 20;
 /// Maximum number of images that the models are fitted to, over all folds.
@@ -106,27 +108,18 @@ fn mean_out_of_fold(
     num_classes: usize,
     members: &[Member],
 ) -> Option<Vec<Vec<f32>>> {
-    let dealings = std::env::var("DEALINGS").map_or(1, |v| v.parse().expect("n"));
-    let seed0 = std::env::var("SEED0").map_or(0, |v| v.parse().expect("n"));
-    let found = (0..dealings as u64).map(|seed| {
-        out_of_fold(
-            matrix,
-            labels,
-            num_classes,
-            &folds(members, FOLDS, seed0 + seed),
-        )
-    });
-    let mut found: Vec<_> = found.collect::<Option<_>>()?;
-    let mut mean = found.pop()?;
-    for other in &found {
-        for (sum, values) in mean.iter_mut().flatten().zip(other.iter().flatten()) {
-            *sum += values;
+    let dealings = if labels.len() <= ASKED { DEALINGS } else { 1 };
+    let dealt = |seed| out_of_fold(matrix, labels, num_classes, &folds(members, FOLDS, seed));
+    let mut mean = dealt(0)?;
+    for seed in 1..dealings {
+        let other = dealt(seed)?;
+        for (sum, value) in mean.iter_mut().flatten().zip(other.iter().flatten()) {
+            *sum += value;
         }
     }
-    let count = found.len() + 1;
     mean.iter_mut()
         .flatten()
-        .for_each(|sum| *sum /= count as f32);
+        .for_each(|sum| *sum /= dealings as f32);
     Some(mean)
 }
 

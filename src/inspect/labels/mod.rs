@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Version of the judgment in the cache key. Must change with anything that changes a judgment.
-const VERSION: &str = "emberlens labels 2";
+const VERSION: &str = "emberlens labels 3";
 /// Number of labels from which a judgment is cached.
 const MANY: usize = 500;
 
