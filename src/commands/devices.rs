@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::ui;
 use crate::{
+    base::names,
     commands::common::exit_status::ExitStatus,
     nn::device::{check_all, lacking},
     report::text_table,
@@ -42,7 +43,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
                 })
             })
             .collect();
-        let document = json!({ "devices": devices, "lacking": lacking });
+        let mpi = match mpi_engine::library_found() {
+            Ok(Some(found)) => json!({ "path": found.path, "version": found.version }),
+            _ => serde_json::Value::Null,
+        };
+        let document = json!({ "devices": devices, "lacking": lacking, "mpi": mpi });
         ui::print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
         return Ok(ExitStatus::Done);
     }
@@ -60,6 +65,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         table.add_row([device.name, device.about, usable.to_owned(), detail]);
     }
     let lacking = lacking.map_or_else(String::new, |words| format!("\n{words}.\n"));
-    ui::print(&format!("{table}\n{lacking}"))?;
+    ui::print(&format!("{table}\n{lacking}{}\n", of_mpi()))?;
     Ok(ExitStatus::Done)
+}
+
+/// Says which library joins the ranks of a job, if there is one.
+fn of_mpi() -> String {
+    match mpi_engine::library_found() {
+        Ok(Some(found)) => format!(
+            "Ranks of a job are joined by {}: {}",
+            found.version,
+            names::of_path(&found.path)
+        ),
+        Ok(None) => "No MPI library was found; `train --ranks` needs one, such as that of \
+                     `pip install mpich`"
+            .to_owned(),
+        Err(error) => format!("No MPI library can be used: {error}"),
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use super::{
-    common::{exit_status::ExitStatus, folders},
+    common::{exit_status::ExitStatus, folders, job},
     ui::{self, Terminal, say},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         predictor::{Predictor, Tta},
     },
     nn::infer::Detail,
+    ranks::Ranks,
 };
 
 /// Arguments of `evaluate`.
@@ -104,6 +105,13 @@ impl Moved {
 /// # Errors
 /// Returns an error if the checkpoint or the images can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
+    let ranks = job::join(None)?;
+    measure(args, &ranks)?;
+    job::end(ranks, ExitStatus::Done)
+}
+
+/// Measures and presents; several ranks share the images.
+fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
     let paths = paths(args)?;
@@ -126,7 +134,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         None => None,
     };
     let tta = tta(&paths[0])?;
-    let compute = ui::open_device(args.device)?;
+    let compute = ui::open_device(job::device(args.device, ranks))?;
     let keep = if args.logits.is_some() {
         Detail::Logits
     } else {
@@ -137,16 +145,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let predictor = Predictor {
         tta,
         keep,
+        ranks: ranks.clone(),
         ..Predictor::of_all(&checkpoints, &compute, &progress)?
     };
     let mut evaluation = Evaluation::run(&predictor, images.clone(), run)?;
     if let Some((path, other, tta)) = other {
         let predictor = Predictor {
             tta,
+            ranks: ranks.clone(),
             ..Predictor::of_all(&other, &compute, &progress)?
         };
         let theirs = Evaluation::run(&predictor, images.clone(), None)?;
         evaluation.compare(&theirs, [&args.checkpoint, path])?;
+    }
+    if !ranks.is_first() {
+        return Ok(());
     }
     let subject = Subject {
         evaluation: &evaluation,
@@ -159,8 +172,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         },
         compute: &compute,
     };
-    present(args, &subject, &paths[0])?;
-    Ok(ExitStatus::Done)
+    present(args, &subject, &paths[0])
 }
 
 /// Returns the checkpoints that the arguments name.

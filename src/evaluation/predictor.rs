@@ -16,10 +16,11 @@ use crate::{
     metrics::argmax,
     nn::{
         device::Compute,
-        infer::{Detail, NotANumber, Predictions, Settings, predict},
+        infer::{Detail, NotANumber, Predictions, Settings, predict_among},
         loss::LossFn,
         networks::classifier::{Classifier, NetworkInput},
     },
+    ranks::Ranks,
     train::unlabeled_view,
 };
 
@@ -46,6 +47,8 @@ pub struct Predictor<'a> {
     pub progress: &'a dyn Progress,
     /// The network with its weights, on the device of [`Self::compute`].
     pub model: Classifier,
+    /// The processes that share the images; each has read all of them.
+    pub ranks: Ranks,
     /// The other networks, if there are several.
     pub others: Vec<(&'a Checkpoint, Classifier)>,
 }
@@ -72,6 +75,7 @@ impl<'a> Predictor<'a> {
             keep: Detail::Probabilities,
             progress,
             model: checkpoint.network(&compute.device)?,
+            ranks: Ranks::Alone,
             others: Vec::new(),
         })
     }
@@ -176,7 +180,15 @@ impl<'a> Predictor<'a> {
             },
             keep: self.keep,
         };
-        let mut found = predict(model, View::plain(set, &meta.normalize), &settings, done)?;
+        let goes_on = |count| {
+            done(count);
+            true
+        };
+        let predict = |view, settings: &Settings| {
+            let found = predict_among(&self.ranks, model, view, settings, &goes_on)?;
+            anyhow::Ok(found.unwrap_or_default())
+        };
+        let mut found = predict(View::plain(set, &meta.normalize), &settings)?;
         if let Some(bad) = found.first_bad {
             return Err(NotANumber(set.images[bad].path.clone()).into());
         }
@@ -185,15 +197,11 @@ impl<'a> Predictor<'a> {
         };
         for round in 0..*rounds {
             let view = unlabeled_view(config, set, &meta.normalize, round);
-            let again = predict(
-                model,
-                view,
-                &Settings {
-                    keep: Detail::Probabilities,
-                    ..settings.clone()
-                },
-                done,
-            )?;
+            let settings = Settings {
+                keep: Detail::Probabilities,
+                ..settings.clone()
+            };
+            let again = predict(view, &settings)?;
             add(&mut found.probabilities, &again.probabilities);
         }
         // The image without augmentation counts as one of the variants.

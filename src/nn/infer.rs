@@ -19,6 +19,7 @@ use crate::{
         batches::{loader::Loader, view::View},
     },
     metrics::argmax,
+    ranks::{Ranks, RanksError},
 };
 
 /// The network's outputs for each image, in the order of the view.
@@ -60,6 +61,9 @@ pub enum InferError {
     /// The device failed.
     #[error(transparent)]
     Nn(#[from] NnError),
+    /// Another rank doesn't answer.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
 }
 
 /// An error for an image, given by its path, whose logits are not finite.
@@ -147,6 +151,100 @@ pub fn predict_while(
     Ok(Some(found))
 }
 
+/// Like [`predict_while`], by all ranks: each takes whole batches of `view` that follow each other,
+/// and all get the predictions of all, with the digits of a rank alone. Returns `None` if one of
+/// them was stopped.
+///
+/// # Errors
+/// As [`predict`], and if a rank doesn't answer.
+pub fn predict_among(
+    ranks: &Ranks,
+    model: &Classifier,
+    view: View,
+    settings: &Settings,
+    goes_on: &dyn Fn(usize) -> bool,
+) -> Result<Option<Predictions>, InferError> {
+    if !ranks.are_several() {
+        return predict_while(model, view, settings, goes_on);
+    }
+    let own = ranks.share(view.num_batches(settings.batch_size));
+    let start = own.start * settings.batch_size;
+    let end = (own.end * settings.batch_size).min(view.draws.len());
+    let draws = view.draws[start..end].to_vec();
+    let found = predict_while(model, View { draws, ..view }, settings, goes_on)?;
+    if ranks.any(found.is_none())? {
+        return Ok(None);
+    }
+    let mut found = found.unwrap_or_default();
+    found.first_bad = found.first_bad.map(|bad| start + bad);
+    let mut all = Predictions::default();
+    for bytes in ranks.gather(&found.to_bytes())? {
+        all.append(&bytes);
+    }
+    Ok(Some(all))
+}
+
+impl Predictions {
+    /// Returns the predictions as 32-bit words: the number of images, their values per image of
+    /// each kind, the first bad image counted from 1, then the values of each field.
+    fn to_bytes(&self) -> Vec<u8> {
+        let width = |rows: &[Vec<f32>]| rows.first().map_or(0, Vec::len);
+        let (probabilities, logits) = (&self.probabilities, &self.logits);
+        let bad = self.first_bad.map_or(0, |bad| bad + 1);
+        let head = [self.images.len(), width(probabilities), width(logits), bad];
+        // Images and classes are far below 2^32: files of the run list them.
+        let counts = head.iter().chain(&self.images).chain(&self.predicted);
+        let values = probabilities.iter().chain(logits).flatten();
+        let values = self.losses.iter().chain(values);
+        counts
+            .map(|count| *count as u32)
+            .chain(values.map(|value| value.to_bits()))
+            .flat_map(u32::to_le_bytes)
+            .collect()
+    }
+
+    /// Adds the predictions of another rank, as [`Self::to_bytes`] returned them.
+    fn append(&mut self, bytes: &[u8]) {
+        let words: Vec<u32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .copied()
+            .map(u32::from_le_bytes)
+            .collect();
+        let [count, probabilities, logits, bad, rest @ ..] = words.as_slice() else {
+            return;
+        };
+        let (count, mut rest) = (*count as usize, rest);
+        let mut take = |count: usize| {
+            let part;
+            (part, rest) = rest.split_at(count);
+            part
+        };
+        self.images
+            .extend(take(count).iter().map(|image| *image as usize));
+        let predicted = take(count).iter().map(|class| *class as usize);
+        self.predicted.extend(predicted);
+        let floats = |words: &[u32]| {
+            words
+                .iter()
+                .copied()
+                .map(f32::from_bits)
+                .collect::<Vec<_>>()
+        };
+        self.losses.extend(floats(take(count)));
+        for (rows, width) in [
+            (&mut self.probabilities, *probabilities as usize),
+            (&mut self.logits, *logits as usize),
+        ] {
+            if width > 0 {
+                rows.extend(take(count * width).chunks_exact(width).map(floats));
+            }
+        }
+        self.first_bad = self.first_bad.or((*bad as usize).checked_sub(1));
+    }
+}
+
 /// Computes the logits from features, with the same digits for an image alone as among others:
 /// products with a single row would be summed in another order.
 ///
@@ -221,4 +319,35 @@ pub fn read<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>,
         .into_data()
         .try_to_vec()
         .map_err(|error| NnError::Read(format!("{error:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predictions_of_ranks_are_joined_with_their_bits() {
+        let of = |images: &[usize], bad| Predictions {
+            images: images.to_vec(),
+            predicted: images.iter().map(|image| image % 3).collect(),
+            probabilities: images
+                .iter()
+                .map(|image| vec![0.1, *image as f32])
+                .collect(),
+            logits: images.iter().map(|_| vec![-0.0, 1e-30, 2.5]).collect(),
+            first_bad: bad,
+            losses: images.iter().map(|image| 1.0 / *image as f32).collect(),
+        };
+        let mut all = Predictions::default();
+        for part in [
+            of(&[4, 0], None),
+            of(&[], None),
+            of(&[7], Some(2)),
+            of(&[9], Some(3)),
+        ] {
+            all.append(&part.to_bytes());
+        }
+        let expected = of(&[4, 0, 7, 9], Some(2));
+        assert_eq!(format!("{all:?}"), format!("{expected:?}"));
+    }
 }

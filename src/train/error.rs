@@ -162,6 +162,7 @@ fn step_words(step: Option<usize>) -> String {
 impl From<InferError> for TrainError {
     fn from(error: InferError) -> Self {
         match error {
+            InferError::Ranks(error) => Self::Ranks(error),
             InferError::Data(error) => Self::Data(error),
             InferError::Nn(error) => Self::Nn(error),
         }

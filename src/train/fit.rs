@@ -13,14 +13,12 @@ use super::{
     run::{state::Partial, tensorboard::TensorBoard},
 };
 use crate::{
-    data::batches::view::View,
     metrics::Confusion,
     nn::{
-        infer::{Detail, InferError, Predictions, Settings, predict_while},
+        infer::{Detail, Settings, predict_among},
         loss::LossFn,
         networks::classifier::Output,
     },
-    ranks::Ranks,
     record::{EpochRecord, SplitRecord},
 };
 
@@ -252,19 +250,26 @@ fn validate(
         watch.observer.validated(images);
         !watch.is_stopped()
     };
-    let model = session.learner.inference_model();
-    let Some(found) = shared(&stepper.ranks, view, train.batch_size, |view| {
-        predict_while(&model, view, &settings, &goes_on)
-    })?
+    let Some(found) = predict_among(
+        &stepper.ranks,
+        &session.learner.inference_model(),
+        view,
+        &settings,
+        &goes_on,
+    )?
     else {
         return Ok(None);
     };
     let mut confusion = Confusion::new(set.classes.len());
-    for (image, predicted, _) in &found {
+    for (image, predicted) in found.images.iter().zip(&found.predicted) {
         confusion.add(set.images[*image].label, *predicted);
     }
-    let losses = found.iter().map(|(_, _, loss)| f64::from(*loss));
-    let loss = losses.sum::<f64>() / found.len() as f64;
+    let loss = found
+        .losses
+        .iter()
+        .map(|loss| f64::from(*loss))
+        .sum::<f64>()
+        / found.losses.len() as f64;
     if !loss.is_finite() {
         return Err(TrainError::Diverged {
             what: "validation loss",
@@ -281,47 +286,6 @@ fn validate(
         });
     }
     Ok(Some(split_record(loss, &confusion)))
-}
-
-/// An image, its predicted class and its loss.
-type Classified = (usize, usize, f32);
-
-/// Predicts the images of `view` by all ranks, each of which takes whole batches that follow each
-/// other. Returns what all found, in the order of the view; `None` if one of them was stopped.
-fn shared(
-    ranks: &Ranks,
-    view: View,
-    batch_size: usize,
-    predict: impl Fn(View) -> Result<Option<Predictions>, InferError>,
-) -> Result<Option<Vec<Classified>>, TrainError> {
-    let own = ranks.share(view.num_batches(batch_size));
-    let end = (own.end * batch_size).min(view.draws.len());
-    let draws = view.draws[own.start * batch_size..end].to_vec();
-    let found = predict(View { draws, ..view })?;
-    if ranks.any(found.is_none())? {
-        return Ok(None);
-    }
-    let found = found.unwrap_or_default();
-    let mut words = Vec::new();
-    let each = found.images.iter().zip(&found.predicted).zip(&found.losses);
-    for ((image, predicted), loss) in each {
-        // Images and classes are far below 2^32: files of the run list them.
-        words.extend([*image as u32, *predicted as u32, loss.to_bits()]);
-    }
-    let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-    let all = ranks.gather(&bytes)?.concat();
-    let words: Vec<u32> = all
-        .as_chunks()
-        .0
-        .iter()
-        .copied()
-        .map(u32::from_le_bytes)
-        .collect();
-    let each = words.as_chunks().0.iter();
-    let each = each.map(|[image, predicted, loss]| {
-        (*image as usize, *predicted as usize, f32::from_bits(*loss))
-    });
-    Ok(Some(each.collect()))
 }
 
 /// Returns the record of one split; a class without images has no recall.

@@ -1,9 +1,10 @@
-//! `emberlens bench`: seconds per training step, images per second through the pipeline, and
-//! milliseconds of forward passes. The
-//! figures depend on the machine and its load: compare them within one run, as ratios.
+//! `emberlens bench`: seconds per training step, images per second through the pipeline,
+//! milliseconds of forward passes, and what ranks cost. The figures depend on the machine and its
+//! load: compare them within one run, as ratios.
 
 mod forward;
 mod pipeline;
+mod ranks;
 mod step;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use super::ui;
 use crate::{
     architecture::Architecture,
-    commands::common::exit_status::ExitStatus,
+    commands::common::{exit_status::ExitStatus, job},
     config::{self, Config, DeviceName},
     report::text_table,
 };
@@ -34,6 +35,9 @@ enum What {
     /// Measure the images per second from disk and from the cache, augmented, and how long steps
     /// wait for them
     Pipeline(Common),
+    /// Measure what the exchange of gradients among ranks costs, and the scaling that follows; in a
+    /// job of MPI, or started by --ranks
+    Ranks(Job),
     /// Measure the milliseconds of the forward pass of backbones, as frozen features are computed,
     /// on synthetic images with random weights
     Forward(Networks),
@@ -89,6 +93,15 @@ fn architecture(name: &str) -> Result<Architecture, String> {
 }
 
 #[derive(Debug, Parser)]
+struct Job {
+    #[command(flatten)]
+    common: Common,
+    /// Start so many processes by MPI's mpiexec
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    ranks: Option<u16>,
+}
+
+#[derive(Debug, Parser)]
 struct Common {
     /// The recipe
     #[arg(long, value_name = "FILE")]
@@ -125,6 +138,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         What::Pipeline(common) => {
             let result = pipeline::measure(common.config()?, common.steps)?;
             show(&result, common.json, &result.rows())
+        }
+        What::Ranks(Job { common, ranks }) => {
+            let ranks = job::join(ranks.map(usize::from))?;
+            let result = ranks::measure(&common.config()?, common.steps, &ranks)?;
+            let status = show(&result, common.json, &result.rows())?;
+            job::end(ranks, status)
         }
         What::Forward(networks) => {
             let result = forward::measure(&forward::Settings {

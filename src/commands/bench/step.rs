@@ -92,19 +92,13 @@ impl StepResult {
 pub(super) fn measure(config: &Config, steps: u16) -> anyhow::Result<StepResult> {
     let compute = ui::open_device(config.device)?;
     let estimate = Estimate::of(config, CLASSES, config.train.batch_size);
-    check_memory(&estimate, is_host(&compute.device))?;
-    let [height, width, channels] = Format::of(&config.data).shape();
-    let design = Design {
-        model: config.model.clone(),
-        input: [channels, height, width],
-        num_classes: CLASSES,
-        output: Output::Softmax,
-    };
+    let mut ours = learner_of(config, &compute)?;
+    let design = design(config);
+    let [channels, height, width] = design.input;
     let batch = synthetic(config.train.batch_size, design.input);
     let labels: Vec<i64> = (0..config.train.batch_size)
         .map(|index| (index % CLASSES) as i64)
         .collect();
-    let mut ours = learner(config, &design, &compute);
     for index in 0..2 {
         step_and_wait(&mut ours, batch.clone(), [0, index])?;
     }
@@ -145,8 +139,25 @@ pub(super) fn measure(config: &Config, steps: u16) -> anyhow::Result<StepResult>
     })
 }
 
+/// Returns the network of a configuration for synthetic images.
+fn design(config: &Config) -> Design {
+    let [height, width, channels] = Format::of(&config.data).shape();
+    Design {
+        model: config.model.clone(),
+        input: [channels, height, width],
+        num_classes: CLASSES,
+        output: Output::Softmax,
+    }
+}
+
 /// Returns the network of a configuration with what trains it.
-fn learner(config: &Config, design: &Design, compute: &Compute) -> Learner {
+///
+/// # Errors
+/// Returns an error if the memory doesn't suffice.
+pub(super) fn learner_of(config: &Config, compute: &Compute) -> anyhow::Result<Learner> {
+    let estimate = Estimate::of(config, CLASSES, config.train.batch_size);
+    check_memory(&estimate, is_host(&compute.device))?;
+    let design = design(config);
     let stepper = Stepper {
         device: compute.device.clone().autodiff(),
         network_input: NetworkInput {
@@ -165,14 +176,14 @@ fn learner(config: &Config, design: &Design, compute: &Compute) -> Learner {
         seed: config.seed,
         ranks: Ranks::Alone,
     };
-    let model = build(design, config.seed, &stepper.device);
+    let model = build(&design, config.seed, &stepper.device);
     let ema = |decay| Ema::new(decay, &model, config.always_frozen());
-    Learner {
+    Ok(Learner {
         ema: config.train.ema_decay.map(ema),
         model,
         optimizer: OptimizerState::new(&config.train.optimizer),
         stepper,
-    }
+    })
 }
 
 /// Takes one step on a batch of images and waits for it.

@@ -6,4 +6,5 @@ pub mod exit_status;
 pub(super) mod first_recipe;
 pub(super) mod folders;
 pub(super) mod inputs;
+pub(super) mod job;
 pub(super) mod trials;

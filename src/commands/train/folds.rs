@@ -339,7 +339,7 @@ impl Run {
         epoch: usize,
     ) -> anyhow::Result<Evaluation> {
         let folder = self.path(index);
-        let checkpoint = best_checkpoint(&folder, epoch)?;
+        let checkpoint = best_checkpoint(&folder.join("best"), epoch)?;
         let predictor = Predictor::new(&checkpoint, &self.compute, &Terminal)?;
         let predictor = reading(predictor, &self.own.config);
         let evaluation = validation(&predictor, &data.validation, &folder)?;

@@ -9,7 +9,7 @@ use crate::{
     base::names,
     checkpoint::{self, Checkpoint, CheckpointError},
     commands::{
-        common::exit_status::ExitStatus,
+        common::{exit_status::ExitStatus, job},
         ui::{self, Terminal, say},
     },
     config::Config,
@@ -42,7 +42,6 @@ pub(super) fn finish(
     compute: &Compute,
     outcome: Outcome,
 ) -> anyhow::Result<ExitStatus> {
-    let folder = session.folder();
     if outcome.data_wait_share > 0.0 {
         say(&format!(
             "Steps waited for images {:.1} % of the time",
@@ -58,8 +57,14 @@ pub(super) fn finish(
     ));
     let monitor = &session.config.train.checkpoint.monitor;
     let mut text = format!("Best epoch {epoch}: {monitor} {value:.4}\n");
-    let best = best_checkpoint(folder, epoch)?;
-    let (name, evaluation) = measure(session, data, &best, compute)?;
+    let ranks = &session.learner.stepper.ranks;
+    let place = job::share_run(ranks, session.folder(), "best")?;
+    let best = best_checkpoint(&place.path, epoch)?;
+    let (name, evaluation) = measure((session, &place.run), data, &best, compute)?;
+    if !ranks.is_first() {
+        return Ok(ExitStatus::Done);
+    }
+    let folder = session.folder();
     if name == "test" {
         text.push_str(&evaluation.to_text());
     }
@@ -78,17 +83,17 @@ pub(super) fn finish(
     Ok(ExitStatus::Done)
 }
 
-/// Loads the best epoch of the finished run in `folder`.
-pub(super) fn best_checkpoint(folder: &Path, epoch: usize) -> anyhow::Result<Checkpoint> {
-    let path = folder.join("best");
-    let best = checkpoint::load(&path)?;
-    checkpoint::check_run(best.meta.run.as_ref(), &path)?;
+/// Loads the checkpoint of the best epoch of a finished run.
+pub(super) fn best_checkpoint(path: &Path, epoch: usize) -> anyhow::Result<Checkpoint> {
+    let best = checkpoint::load(path)?;
+    checkpoint::check_run(best.meta.run.as_ref(), path)?;
     if best.meta.epoch != epoch {
         let reason = format!(
             "meta.json: `epoch`: found {}, expected {epoch}, the best of this run; \
              put the right one back",
             best.meta.epoch
         );
+        let path = path.to_owned();
         return Err(CheckpointError::Mixed { path, reason }.into());
     }
     Ok(best)
@@ -97,14 +102,16 @@ pub(super) fn best_checkpoint(folder: &Path, epoch: usize) -> anyhow::Result<Che
 /// Measures a checkpoint of the run on its test images or, without any, on the validation images.
 /// Also returns the name of the images.
 fn measure(
-    session: &Session,
+    (session, folder): (&Session, &Path),
     data: TrainingData,
     checkpoint: &Checkpoint,
     compute: &Compute,
 ) -> anyhow::Result<(&'static str, Evaluation)> {
-    let predictor = Predictor::new(checkpoint, compute, &Terminal)?;
+    let predictor = Predictor {
+        ranks: session.learner.stepper.ranks.clone(),
+        ..Predictor::new(checkpoint, compute, &Terminal)?
+    };
     let predictor = reading(predictor, &session.config);
-    let folder = session.folder();
     Ok(match test_set(data.test, data.skipped) {
         Some(images) => ("test", Evaluation::run(&predictor, images, Some(folder))?),
         None => (

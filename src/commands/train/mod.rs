@@ -1,7 +1,6 @@
 //! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
 mod folds;
-mod job;
 mod live;
 mod measure;
 mod places;
@@ -32,7 +31,7 @@ use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
     checkpoint::{self, Ensemble, RunFolder},
     commands::{
-        common::{contact_sheet, exit_status::ExitStatus, inputs},
+        common::{contact_sheet, exit_status::ExitStatus, inputs, job},
         ui::Terminal,
     },
     config::{self, Config, DeviceName, Weights},
@@ -292,8 +291,8 @@ fn run_to_resume(args: &Args, run: Option<&Path>) -> anyhow::Result<PathBuf> {
 fn resume(args: &Args, run: Option<&Path>, process: Process<'_>) -> anyhow::Result<ExitStatus> {
     let Process { ranks, signals } = process;
     if !ranks.is_first() {
-        let copied = job::receive_run(ranks)?;
-        return resume_at(args, [&copied.run, &copied.path], None, process);
+        let shared = job::receive_run(ranks)?;
+        return resume_at(args, [&shared.run, &shared.path], None, process);
     }
     let run = run_to_resume(args, run)?;
     if let Some(ensemble) = Ensemble::open(&run)? {
@@ -313,7 +312,8 @@ fn resume(args: &Args, run: Option<&Path>, process: Process<'_>) -> anyhow::Resu
     } else {
         Some(RunFolder::open(&run)?)
     };
-    job::send_run(ranks, [&run, &path])?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    job::share_run(ranks, &run, &name)?;
     resume_at(args, [&run, &path], folder, process)
 }
 
@@ -387,11 +387,7 @@ fn train(
     let ended = train_session(&mut session, &run, signals)?;
     job::say_waits(ranks, start.elapsed())?;
     match ended {
-        Ended::Trained(outcome) if ranks.is_first() => {
-            measure::finish(&session, data, compute, outcome)
-        }
-        // Rank 0's status is that of all.
-        Ended::Trained(_) => Ok(ExitStatus::Done),
+        Ended::Trained(outcome) => measure::finish(&session, data, compute, outcome),
         Ended::Stopped(status) => Ok(status),
     }
 }

@@ -1,4 +1,4 @@
-//! The processes that train a run together: started by `--ranks` or another launcher of MPI,
+//! The processes that train or measure together: started by `--ranks` or another launcher of MPI,
 //! joined, and ended.
 
 use std::{
@@ -35,7 +35,7 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 ///
 /// # Errors
 /// Returns an error if there is no launcher, or the processes can't find each other.
-pub(super) fn join(wanted: Option<usize>) -> anyhow::Result<Ranks> {
+pub(in crate::commands) fn join(wanted: Option<usize>) -> anyhow::Result<Ranks> {
     if let Some(count) = wanted.filter(|count| *count > 1)
         && launcher().is_none()
     {
@@ -139,7 +139,7 @@ fn allowed_cores() -> String {
 ///
 /// # Errors
 /// Returns an error if some would have nothing to do, or the recipe trains several networks.
-pub(super) fn check(config: &Config, ranks: &Ranks) -> anyhow::Result<()> {
+pub(in crate::commands) fn check(config: &Config, ranks: &Ranks) -> anyhow::Result<()> {
     let (count, batches) = (ranks.count(), config.train.accumulate);
     if count == 1 {
         return Ok(());
@@ -181,7 +181,7 @@ pub(super) fn check(config: &Config, ranks: &Ranks) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Returns an error if there are several.
-pub(super) fn refuse_folds(ranks: &Ranks) -> anyhow::Result<()> {
+pub(in crate::commands) fn refuse_folds(ranks: &Ranks) -> anyhow::Result<()> {
     if !ranks.are_several() {
         return Ok(());
     }
@@ -202,7 +202,7 @@ fn of_batches(count: usize) -> String {
 
 /// Returns the device of this rank: of several GPUs that are meant by `gpu` and `auto`, each rank
 /// of a machine takes its own.
-pub(super) fn device(wanted: DeviceName, ranks: &Ranks) -> DeviceName {
+pub(in crate::commands) fn device(wanted: DeviceName, ranks: &Ranks) -> DeviceName {
     match (wanted, ranks.local()) {
         (DeviceName::Gpu(None), (rank, 2..)) => DeviceName::Gpu(Some(rank)),
         (DeviceName::Auto, (rank, 2..)) => match count_gpus() {
@@ -213,63 +213,84 @@ pub(super) fn device(wanted: DeviceName, ranks: &Ranks) -> DeviceName {
     }
 }
 
-/// Sends the files that a resume reads to the other ranks, which may not have rank 0's disk.
+/// A run and a checkpoint in it, as this rank can read them.
+pub(in crate::commands) struct Shared {
+    /// Folder of the run.
+    pub(in crate::commands) run: PathBuf,
+    /// The checkpoint.
+    pub(in crate::commands) path: PathBuf,
+    /// Where the others than rank 0 have their copies, until the value is dropped.
+    _copies: Option<TempDir>,
+}
+
+/// Sends the files of a run that are read with one of its checkpoints to the other ranks, which may
+/// not have rank 0's disk. `run` is rank 0's folder.
 ///
 /// # Errors
-/// Returns an error if a file can't be read or a rank doesn't answer.
-pub(super) fn send_run(ranks: &Ranks, [run, path]: [&Path; 2]) -> anyhow::Result<()> {
+/// Returns an error if a file can't be read or written, or a rank doesn't answer.
+pub(in crate::commands) fn share_run(
+    ranks: &Ranks,
+    run: &Path,
+    checkpoint: &str,
+) -> anyhow::Result<Shared> {
+    if ranks.is_first() {
+        send_run(ranks, run, checkpoint)?;
+        return Ok(Shared {
+            run: run.to_owned(),
+            path: run.join(checkpoint),
+            _copies: None,
+        });
+    }
+    receive_run(ranks)
+}
+
+/// Sends the files of a run to the other ranks.
+///
+/// # Errors
+/// As [`share_run`].
+fn send_run(ranks: &Ranks, run: &Path, checkpoint: &str) -> anyhow::Result<()> {
     if !ranks.are_several() {
         return Ok(());
     }
     let mut files: Vec<_> = ["config.toml", "split.csv", known::LOOKS]
-        .map(|name| (name.to_owned(), run.join(name)))
+        .map(str::to_owned)
         .into();
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        files.push((format!("{CHECKPOINT}/{name}"), entry.path()));
+    for entry in fs::read_dir(run.join(checkpoint))? {
+        files.push(format!(
+            "{checkpoint}/{}",
+            entry?.file_name().to_string_lossy()
+        ));
     }
-    files.retain(|(_, path)| path.is_file());
-    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-    ranks.tell(names.join("\n").into_bytes())?;
-    for (_, path) in &files {
+    files.retain(|name| run.join(name).is_file());
+    ranks.tell(checkpoint.as_bytes().to_vec())?;
+    ranks.tell(files.join("\n").into_bytes())?;
+    for name in &files {
+        let path = run.join(name);
         let content =
-            fs::read(path).with_context(|| format!("can't read the run: {}", path.display()))?;
+            fs::read(&path).with_context(|| format!("can't read the run: {}", path.display()))?;
         ranks.tell(content)?;
     }
     Ok(())
 }
 
-/// Name of the checkpoint's folder in a copy of a run.
-const CHECKPOINT: &str = "last";
-
-/// Copies of the files of rank 0's run that a resume reads, until the value is dropped.
-pub(super) struct Copied {
-    _folder: TempDir,
-    /// The run folder.
-    pub(super) run: PathBuf,
-    /// The checkpoint in it.
-    pub(super) path: PathBuf,
-}
-
-/// Receives what [`send_run`] sends.
+/// Receives the files of a run from rank 0.
 ///
 /// # Errors
-/// Returns an error if a file can't be written or rank 0 doesn't answer.
-pub(super) fn receive_run(ranks: &Ranks) -> anyhow::Result<Copied> {
+/// As [`share_run`].
+pub(in crate::commands) fn receive_run(ranks: &Ranks) -> anyhow::Result<Shared> {
     let folder = TempDir::new().context("can't create a folder for a copy of the run")?;
     let run = folder.path().to_owned();
-    let path = run.join(CHECKPOINT);
+    let checkpoint = ranks.tell(Vec::new())?;
+    let path = run.join(String::from_utf8_lossy(&checkpoint).as_ref());
     fs::create_dir(&path)?;
     let names = ranks.tell(Vec::new())?;
     for name in String::from_utf8_lossy(&names).lines() {
-        let path = run.join(name);
-        write_atomic(&path, &ranks.tell(Vec::new())?)?;
+        write_atomic(&run.join(name), &ranks.tell(Vec::new())?)?;
     }
-    Ok(Copied {
-        _folder: folder,
+    Ok(Shared {
         run,
         path,
+        _copies: Some(folder),
     })
 }
 
@@ -277,7 +298,7 @@ pub(super) fn receive_run(ranks: &Ranks) -> anyhow::Result<Copied> {
 ///
 /// # Errors
 /// Returns an error if a rank doesn't answer.
-pub(super) fn follow(session: &mut Session, ranks: &Ranks) -> anyhow::Result<()> {
+pub(in crate::commands) fn follow(session: &mut Session, ranks: &Ranks) -> anyhow::Result<()> {
     if ranks.is_first() {
         let path = session.folder().to_string_lossy().into_owned();
         ranks.tell(path.into_bytes())?;
@@ -292,7 +313,7 @@ pub(super) fn follow(session: &mut Session, ranks: &Ranks) -> anyhow::Result<()>
 ///
 /// # Errors
 /// Returns an error if a rank doesn't answer.
-pub(super) fn say_waits(ranks: &Ranks, time: Duration) -> anyhow::Result<()> {
+pub(in crate::commands) fn say_waits(ranks: &Ranks, time: Duration) -> anyhow::Result<()> {
     if !ranks.are_several() {
         return Ok(());
     }
@@ -320,7 +341,7 @@ pub(super) fn say_waits(ranks: &Ranks, time: Duration) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Returns an error if a rank doesn't answer.
-pub(super) fn end(ranks: Ranks, status: ExitStatus) -> anyhow::Result<ExitStatus> {
+pub(in crate::commands) fn end(ranks: Ranks, status: ExitStatus) -> anyhow::Result<ExitStatus> {
     if !ranks.are_several() {
         return Ok(status);
     }
