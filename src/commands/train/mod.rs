@@ -5,6 +5,7 @@ mod live;
 mod measure;
 mod places;
 mod repeats;
+mod resume;
 mod words;
 
 use std::{
@@ -16,7 +17,7 @@ use clap::Parser;
 
 use self::{
     live::LiveView,
-    places::{new_folder, newest_run},
+    places::new_folder,
     words::{summary_table, warn},
 };
 use super::{
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
-    checkpoint::{self, Ensemble, RunFolder},
+    checkpoint::{Ensemble, RunFolder},
     commands::{
         common::{contact_sheet, exit_status::ExitStatus, inputs, job},
         ui::Terminal,
@@ -125,7 +126,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
             args.dry_run,
             process,
         ),
-        Some(run) => resume(&args, run.as_deref(), process),
+        Some(run) => resume::run(&args, run.as_deref(), process),
     }?;
     job::end(ranks, status)
 }
@@ -271,104 +272,6 @@ fn begin(session: &mut Session, data: &TrainingData, folder: RunFolder) -> anyho
         }
     }
     Ok(())
-}
-
-/// Returns the run folder that a resume means.
-fn run_to_resume(args: &Args, run: Option<&Path>) -> anyhow::Result<PathBuf> {
-    Ok(match (run, &args.config) {
-        (Some(run), _) => run.to_owned(),
-        (None, Some(config)) => newest_run(&config::load(config, &args.overrides)?.name)?,
-        (None, None) => {
-            return Err(UsageError(
-                "--resume without a run needs --config, whose name says which runs are meant"
-                    .to_owned(),
-            )
-            .into());
-        }
-    })
-}
-
-fn resume(args: &Args, run: Option<&Path>, process: Process<'_>) -> anyhow::Result<ExitStatus> {
-    let Process { ranks, signals } = process;
-    if !ranks.is_first() {
-        let shared = job::receive_run(ranks)?;
-        return resume_at(args, [&shared.run, &shared.path], None, process);
-    }
-    let run = run_to_resume(args, run)?;
-    if let Some(ensemble) = Ensemble::open(&run)? {
-        job::refuse_folds(ranks)?;
-        let of_repeats = Ensemble::of_repeats(ensemble.members.len());
-        let resume = if ensemble == of_repeats {
-            repeats::resume
-        } else {
-            folds::resume
-        };
-        return resume(args, (&run, &ensemble), signals);
-    }
-    let (path, run) = checkpoint::resolve_resumable(&run)?;
-    // First of all: whoever trains the run may be changing it.
-    let folder = if args.dry_run {
-        None
-    } else {
-        Some(RunFolder::open(&run)?)
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    job::share_run(ranks, &run, &name)?;
-    resume_at(args, [&run, &path], folder, process)
-}
-
-/// Resumes a run, given by its folder and a checkpoint in it. Only rank 0 has its lock, `folder`;
-/// for a dry run, none has.
-fn resume_at(
-    args: &Args,
-    [run, path]: [&Path; 2],
-    folder: Option<RunFolder>,
-    process: Process<'_>,
-) -> anyhow::Result<ExitStatus> {
-    let ranks = process.ranks;
-    let saved = checkpoint::load_resumable(path)?;
-    let config = config_of_run(args, run)?;
-    job::check(&config, ranks)?;
-    let mut data = inputs::read_data(&config).inspect_err(tell_of_moves)?;
-    warn(&data, &config);
-    ranks.first_here(|| anyhow::Ok(saved.checkpoint.fetch_backbone(&Terminal)?))?;
-    let compute = ui::open_device(job::device(config.device, ranks))?;
-    let mut session = Session::resume(config, &mut data, [run, path], &compute.device, saved)?;
-    data.survey = Scan::default();
-    session.remarks.iter().for_each(|remark| say(remark));
-    session.join(ranks)?;
-    if args.dry_run {
-        say("A dry run: the run can be resumed.");
-        return Ok(ExitStatus::Done);
-    }
-    if let Some(folder) = folder {
-        session.begin(folder, &data)?;
-    }
-    job::follow(&mut session, ranks)?;
-    match session.finished() {
-        Some(end) => say(&format!(
-            "Nothing to train: {end}. To continue, raise --set train.epochs=N or \
-             train.early_stopping.patience=N."
-        )),
-        None => say(&format!(
-            "Resuming {} after epoch {}, batch {}",
-            names::of_path(run),
-            session.state.epoch,
-            session.state.batch
-        )),
-    }
-    train(session, data, &compute, process)
-}
-
-/// Returns the recipe to resume a run with: its own unless the arguments name one.
-fn config_of_run(args: &Args, run: &Path) -> anyhow::Result<Config> {
-    let own = run.join("config.toml");
-    let recipe = args.config.as_deref().unwrap_or(&own);
-    Ok(config::load(recipe, &args.overrides)?)
-}
-
-fn tell_of_moves(_: &anyhow::Error) {
-    say("If the images have moved, name the new folder: --set data.train=FOLDER");
 }
 
 /// Trains, then measures the best epoch on the test images.

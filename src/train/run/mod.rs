@@ -2,6 +2,7 @@
 
 pub(super) mod changes;
 pub(super) mod files;
+mod job;
 pub(super) mod prepare;
 pub(super) mod session;
 pub(super) mod state;

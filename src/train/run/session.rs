@@ -1,15 +1,12 @@
 //! A run in memory: everything that a step changes, for a new run and for a resume.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 
 use super::{
     changes::{follow_images, jump, refuse_changes, split_rows, written_rows},
-    files::{Place, RunFiles},
+    files::RunFiles,
     prepare::{Network, base_rate, check_memory, check_names, class_weights, largest_batch},
     state::{Partial, PhaseState, State},
 };
@@ -26,7 +23,7 @@ use crate::{
             params,
         },
         optim::{Ema, OptimizerState},
-        weights::{Part, state_from_bytes, to_bytes},
+        weights::state_from_bytes,
     },
     ranks::Ranks,
     train::{
@@ -177,38 +174,6 @@ impl Session {
     /// Returns an error if a file can't be written.
     pub fn begin(&mut self, folder: RunFolder, data: &TrainingData) -> Result<(), TrainError> {
         self.files.begin(folder, data, &self.learner, &self.state)
-    }
-
-    /// Follows the run in the folder `path` of rank 0, in place of [`Self::begin`].
-    pub fn follow(&mut self, path: PathBuf) {
-        self.files.place = Some(Place::There(path));
-    }
-
-    /// Trains this run together with the other ranks, which have read it or its recipe themselves.
-    ///
-    /// # Errors
-    /// Returns an error if a rank doesn't answer, or has another recipe, other images or weights, or
-    /// a device of another kind.
-    pub fn join(&mut self, ranks: &Ranks) -> Result<(), TrainError> {
-        self.learner.stepper.ranks = ranks.clone();
-        if !ranks.are_several() {
-            return Ok(());
-        }
-        let digest = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
-        let weights = to_bytes(&self.learner.inference_model(), Part::ALL)?;
-        let device = if is_host(&self.learner.stepper.device) {
-            "cpu"
-        } else {
-            "gpu"
-        };
-        ranks.check_same(&[
-            ("version of emberlens", env!("CARGO_PKG_VERSION").to_owned()),
-            ("recipe", digest(self.config.to_toml().as_bytes())),
-            ("images", self.state.data_fingerprint.clone()),
-            ("first weights", digest(&weights)),
-            ("kind of device", device.to_owned()),
-        ])?;
-        Ok(())
     }
 
     /// Returns the folder of the run.

@@ -1,0 +1,48 @@
+//! A run that several ranks train: what must be the same in all of them before the first step, and
+//! whose folder it is.
+
+use std::path::PathBuf;
+
+use super::files::Place;
+use crate::{
+    nn::{
+        cpu::backend::is_host,
+        weights::{Part, to_bytes},
+    },
+    ranks::Ranks,
+    train::{Session, TrainError},
+};
+
+impl Session {
+    /// Follows the run in the folder `path` of rank 0, in place of [`Self::begin`].
+    pub fn follow(&mut self, path: PathBuf) {
+        self.files.place = Some(Place::There(path));
+    }
+
+    /// Trains this run together with the other ranks, which have read it or its recipe themselves.
+    ///
+    /// # Errors
+    /// Returns an error if a rank doesn't answer, or has another recipe, other images or weights, or
+    /// a device of another kind.
+    pub fn join(&mut self, ranks: &Ranks) -> Result<(), TrainError> {
+        self.learner.stepper.ranks = ranks.clone();
+        if !ranks.are_several() {
+            return Ok(());
+        }
+        let digest = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
+        let weights = to_bytes(&self.learner.inference_model(), Part::ALL)?;
+        let device = if is_host(&self.learner.stepper.device) {
+            "cpu"
+        } else {
+            "gpu"
+        };
+        ranks.check_same(&[
+            ("version of emberlens", env!("CARGO_PKG_VERSION").to_owned()),
+            ("recipe", digest(self.config.to_toml().as_bytes())),
+            ("images", self.state.data_fingerprint.clone()),
+            ("first weights", digest(&weights)),
+            ("kind of device", device.to_owned()),
+        ])?;
+        Ok(())
+    }
+}
