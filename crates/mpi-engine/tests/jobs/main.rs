@@ -161,10 +161,9 @@ impl Held {
                 0,
                 "the job has ended"
             );
-            if let Some((rank, process)) = line
-                .strip_prefix("rank ")
-                .and_then(|line| line.trim().split_once(" is process "))
-            {
+            // The test harness writes to the same lines.
+            let words = line.trim().rsplit_once("rank ").map(|(_, words)| words);
+            if let Some((rank, process)) = words.and_then(|it| it.split_once(" is process ")) {
                 ranks[rank.parse::<usize>().expect("a number")] = process.to_owned();
             }
         }
