@@ -32,6 +32,7 @@ pub(crate) fn run(job: &str) {
     let (rank, count) = (world.rank(), world.count());
     let result = match job {
         "check" => check(&world),
+        "vary" => vary(&world),
         "hold" => hold(&world),
         "late" => late(&world),
         "relay" => relay(&world),
@@ -124,6 +125,57 @@ fn check(world: &World) -> Result<(), Error> {
     Ok(())
 }
 
+/// Calls with parts of random lengths, of all magnitudes and often zero.
+fn vary(world: &World) -> Result<(), Error> {
+    let (rank, count) = (world.rank(), world.count());
+    let mut state = 1u64;
+    // The same numbers on all ranks.
+    let mut random = move |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..60 {
+        let mut length = || [0, random(4), random(300), random(20_000), random(400_000)][random(5)];
+        let lengths: Vec<Vec<usize>> = (0..count)
+            .map(|_| (0..count).map(|_| length()).collect())
+            .collect();
+        let send_counts = &lengths[rank];
+        let receive_counts: Vec<_> = lengths.iter().map(|lengths| lengths[rank]).collect();
+        let mut send = vec![rank as f32; send_counts.iter().sum()];
+        let mut receive = vec![-1.0; receive_counts.iter().sum()];
+        world.all_to_all(&mut send, send_counts, &mut receive, &receive_counts)?;
+        let parts = receive_counts.iter().enumerate();
+        let expected = parts.flat_map(|(from, &length)| vec![from as f32; length]);
+        assert!(
+            receive.into_iter().eq(expected),
+            "all_to_all of {lengths:?}"
+        );
+
+        for counts in [
+            lengths[0].clone(),
+            even(length(), count),
+            even(count - 1, count),
+        ] {
+            let mut send = vec![rank as f32; counts[rank]];
+            let mut receive = vec![-1.0; counts.iter().sum()];
+            world.all_gather(&mut send, &mut receive, &counts)?;
+            let parts = counts.iter().enumerate();
+            let expected = parts.flat_map(|(from, &length)| vec![from as f32; length]);
+            assert!(receive.into_iter().eq(expected), "all_gather of {counts:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a length into parts that differ by one at most.
+fn even(length: usize, count: usize) -> Vec<usize> {
+    (0..count)
+        .map(|part| length * (part + 1) / count - length * part / count)
+        .collect()
+}
+
 /// Works for ever, a call every ten milliseconds.
 fn hold(world: &World) -> Result<(), Error> {
     say(format_args!(
@@ -161,9 +213,7 @@ fn relay(world: &World) -> Result<(), Error> {
 fn time(world: &World) -> Result<(), Error> {
     let count = world.count();
     for length in [0, 1, 1 << 10, 1 << 17, 2_621_440] {
-        let counts: Vec<_> = (0..count)
-            .map(|rank| length * (rank + 1) / count - length * rank / count)
-            .collect();
+        let counts = even(length, count);
         let own = counts[world.rank()];
         let mut send = vec![1.0; length];
         let mut receive = vec![0.0; own * count];
