@@ -298,16 +298,50 @@ impl Ranks {
         for (index, (what, _)) in own.iter().enumerate() {
             let value = |rank: usize| all[rank].split('\0').nth(index).unwrap_or_default();
             if let Some(rank) = (1..self.count()).find(|rank| value(*rank) != value(0)) {
-                return Err(RanksError::Differs {
-                    rank,
-                    host: self.host(rank).to_owned(),
-                    what: (*what).to_owned(),
-                    found: value(rank).to_owned(),
-                    expected: value(0).to_owned(),
-                });
+                return Err(self.differs(rank, what, [value(rank), value(0)]));
             }
         }
         Ok(())
+    }
+
+    /// Checks that all processes have the lines of rank 0, such as those of a list of images.
+    ///
+    /// # Errors
+    /// Returns an error with the first line that differs, or if a process doesn't answer.
+    pub fn check_same_lines(&self, what: &str, own: &str) -> Result<(), RanksError> {
+        if !self.are_several() {
+            return Ok(());
+        }
+        let first = self.tell(own.as_bytes().to_vec())?;
+        let first = String::from_utf8_lossy(&first);
+        let (mut own, mut first) = (own.lines(), first.lines());
+        let difference = loop {
+            match (own.next(), first.next()) {
+                (None, None) => break String::new(),
+                (own, first) if own == first => {}
+                (own, first) => {
+                    let [own, first] = [own, first].map(|line| line.unwrap_or("nothing more"));
+                    break format!("{own}\n{first}");
+                }
+            }
+        };
+        let all = self.gather(difference.as_bytes())?;
+        let Some(rank) = all.iter().position(|difference| !difference.is_empty()) else {
+            return Ok(());
+        };
+        let difference = String::from_utf8_lossy(&all[rank]);
+        let (found, expected) = difference.split_once('\n').unwrap_or_default();
+        Err(self.differs(rank, what, [found, expected]))
+    }
+
+    fn differs(&self, rank: usize, what: &str, [found, expected]: [&str; 2]) -> RanksError {
+        RanksError::Differs {
+            rank,
+            host: self.host(rank).to_owned(),
+            what: what.to_owned(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        }
     }
 
     /// Runs `work` in one process of each machine before the others, which find what it left on
@@ -442,6 +476,14 @@ mod tests {
         });
         let message = "rank 2 on host localhost has images that rank 0 doesn't have: found y, \
                        expected x; a job needs the same images on each host";
+        assert_eq!(found, vec![Err(message.to_owned()); 3]);
+        let found = threads::run(3, |ranks| {
+            let own = ["a,1\nb,2\n", "a,1\nb,2\n", "a,1\nc,2\nd"][ranks.rank()];
+            let found = ranks.check_same_lines("images", own);
+            found.map_err(|error| error.to_string())
+        });
+        let message = "rank 2 on host localhost has images that rank 0 doesn't have: found c,2, \
+                       expected b,2; a job needs the same images on each host";
         assert_eq!(found, vec![Err(message.to_owned()); 3]);
         assert!(
             threads::run(2, |ranks| ranks

@@ -104,6 +104,28 @@ fn every_signal_that_stops_saves_and_the_exit_code_tells_which() {
 }
 
 #[test]
+fn a_signal_that_follows_another_does_not_cut_the_save_off() {
+    let place = place("epochs = 100000");
+    let child = started(&place, &["train", "--config", "small.toml", "--out", "run"]);
+    while !place.path("run/history.csv").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    // Both arrive at once: the lower number first.
+    for signal in [
+        Signal::SIGSTOP,
+        Signal::SIGUSR1,
+        Signal::SIGTERM,
+        Signal::SIGCONT,
+    ] {
+        send(&child, signal);
+    }
+    let output = child.wait_with_output().expect("ended");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(138), "{text}");
+    assert!(text.contains("Stopped by SIGUSR1; saved."), "{text}");
+}
+
+#[test]
 fn a_signal_before_the_training_ends_it_at_once_with_nothing_half_written() {
     let place = Place::new();
     place.classes("train", &[300, 300]);

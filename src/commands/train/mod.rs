@@ -178,7 +178,7 @@ fn start(
     ranks.first_here(|| fetch_weights(&config))?;
     let compute = ui::open_device(job::device(config.device, ranks))?;
     let mut session = Session::start(config, &data, &compute.device)?;
-    session.join(ranks)?;
+    session.join(ranks, &data)?;
     session.remarks.iter().for_each(|remark| say(remark));
     if is_dry {
         say(&summary_table(&session));

@@ -91,7 +91,7 @@ fn resume_at(
     let mut session = Session::resume(config, &mut data, [run, path], &compute.device, saved)?;
     data.survey = Scan::default();
     session.remarks.iter().for_each(|remark| say(remark));
-    session.join(ranks)?;
+    session.join(ranks, &data)?;
     if args.dry_run {
         say("A dry run: the run can be resumed.");
         return Ok(ExitStatus::Done);

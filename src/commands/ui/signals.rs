@@ -1,6 +1,6 @@
 //! Stops the program on Ctrl-C and the signals that clusters, containers and closed terminals send.
 //! During training, the first signal finishes the step and saves the run; a server answers what has
-//! arrived. Before and after, and at the second signal, the program ends at once. The exit status
+//! arrived. Before and after, and at Ctrl-C during the save, the program ends at once. The exit status
 //! is 128 plus the signal's number, as shells have it.
 
 use std::sync::{
@@ -86,13 +86,19 @@ impl Signals {
             Ok(_) => {
                 self.stop.store(true, Ordering::SeqCst);
                 say(&format!(
-                    "{}: {finishing}; a second one stops at once",
-                    name(number)
+                    "{}: {finishing}; {} stops at once",
+                    name(number),
+                    if is_ctrl_c(number) {
+                        "a second one"
+                    } else {
+                        "Ctrl-C"
+                    }
                 ));
             }
-            // After its soft limit, a process gets SIGXCPU every second.
-            Err(first) if first == number && repeats(number) => {}
-            Err(_) => end(number),
+            Err(_) if is_ctrl_c(number) => end(number),
+            // Clusters send one signal after the other, and SIGXCPU every second: none of them
+            // means that the run is not to be saved.
+            Err(_) => {}
         }
     }
 }
@@ -145,9 +151,9 @@ mod system {
             .is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
     }
 
-    /// Whether the system sends a signal repeatedly.
-    pub(in crate::commands) fn repeats(number: i32) -> bool {
-        number == SIGXCPU
+    /// Whether a signal is a person's at the terminal.
+    pub(in crate::commands) fn is_ctrl_c(number: i32) -> bool {
+        number == SIGINT
     }
 
     /// Returns the name of a signal for messages.
@@ -173,9 +179,9 @@ mod system {
         ctrlc::set_handler(move || signals.take(CTRL_C)).map_err(io::Error::other)
     }
 
-    /// Whether the system sends a signal repeatedly.
-    pub(in crate::commands) fn repeats(_number: i32) -> bool {
-        false
+    /// Whether a signal is a person's at the terminal.
+    pub(in crate::commands) fn is_ctrl_c(number: i32) -> bool {
+        number == CTRL_C
     }
 
     /// Returns the name of the signal for messages.
@@ -185,4 +191,4 @@ mod system {
 }
 
 pub(in crate::commands) use system::name;
-use system::{repeats, start};
+use system::{is_ctrl_c, start};

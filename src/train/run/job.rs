@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::files::Place;
+use super::{changes::split_rows, files::Place};
 use crate::{
+    data::{TrainingData, table},
     nn::{
         cpu::backend::is_host,
         weights::{Part, to_bytes},
@@ -24,7 +25,7 @@ impl Session {
     /// # Errors
     /// Returns an error if a rank doesn't answer, or has another recipe, other images or weights, or
     /// a device of another kind.
-    pub fn join(&mut self, ranks: &Ranks) -> Result<(), TrainError> {
+    pub fn join(&mut self, ranks: &Ranks, data: &TrainingData) -> Result<(), TrainError> {
         self.learner.stepper.ranks = ranks.clone();
         if !ranks.are_several() {
             return Ok(());
@@ -38,11 +39,12 @@ impl Session {
         };
         ranks.check_same(&[
             ("version of emberlens", env!("CARGO_PKG_VERSION").to_owned()),
-            ("recipe", digest(self.config.to_toml().as_bytes())),
-            ("images", self.state.data_fingerprint.clone()),
-            ("first weights", digest(&weights)),
             ("kind of device", device.to_owned()),
         ])?;
+        ranks.check_same_lines("recipe", &self.config.to_toml())?;
+        let images = table::to_csv(&split_rows(data));
+        ranks.check_same_lines("images", &String::from_utf8_lossy(&images))?;
+        ranks.check_same(&[("first weights", digest(&weights))])?;
         Ok(())
     }
 }
