@@ -18,6 +18,10 @@ use crate::world::World;
 /// work, and a sleep costs more than a small call.
 const EAGER_TESTS: u32 = 200;
 
+/// Tests between two sleeps: each moves a piece of a long message, of which MPICH has about 30 KB
+/// on their way; with one test a turn 10 MB took 80 ms in place of 25.
+const TESTS_A_TURN: u32 = 16;
+
 /// A sleep is so small a share of the time waited, between these bounds.
 const SLEEP_SHARE: u32 = 2000;
 const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
@@ -96,7 +100,12 @@ impl World {
             thread::yield_now();
         }
         let mut wait = Wait::new(self.calls.get(), start);
-        while !self.mpi.test(request)? {
+        loop {
+            for _ in 0..TESTS_A_TURN {
+                if self.mpi.test(request)? {
+                    return Ok(());
+                }
+            }
             let waited = start.elapsed();
             thread::sleep((waited / SLEEP_SHARE).clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
             if waited >= wait.next_look {
@@ -110,7 +119,6 @@ impl World {
                 }
             }
         }
-        Ok(())
     }
 
     /// Receives the messages that nobody has read, all ranks being here: some libraries don't
