@@ -37,8 +37,9 @@ const WHERE: c_int = 1;
 const HERE: c_int = 2;
 
 /// What ranks tell rank 0: their number, the call of the question that is answered (0 if rank 0
-/// didn't ask), and their own call, counted from 1. A question has the same form.
-type Message = [u64; 3];
+/// didn't ask), their own call, counted from 1, and for how many milliseconds they have waited in
+/// it. A question has the same form.
+type Message = [u64; 4];
 
 /// The state of a wait.
 struct Wait {
@@ -47,6 +48,8 @@ struct Wait {
     next_look: Duration,
     /// Whether rank 0 has been told that this rank's patience is over.
     has_called: bool,
+    /// Of what rank 0 knows, the longest that a rank has waited.
+    longest: Duration,
     /// Rank 0's roll: who has answered, and until when answers count.
     roll: Option<(Vec<bool>, Instant)>,
 }
@@ -58,6 +61,7 @@ impl Wait {
             start,
             next_look: FIRST_LOOK,
             has_called: false,
+            longest: Duration::ZERO,
             roll: None,
         }
     }
@@ -155,19 +159,20 @@ impl World {
 
     /// Rank 0: calls the roll when it or another rank has waited too long, and reads the answers.
     fn look_as_first(&self, wait: &mut Wait) -> Result<(), Error> {
-        let waited = wait.start.elapsed();
-        let mut is_time = waited >= self.patience.get();
-        while let Some([rank, asked, call]) = self.next_message(HERE)? {
+        wait.longest = wait.longest.max(wait.start.elapsed());
+        while let Some([rank, asked, call, waited]) = self.next_message(HERE)? {
             match &mut wait.roll {
                 Some((here, _)) if asked == wait.call => here[rank as usize] = true,
-                // Who called for help in an earlier call has been helped since, or will be named
-                // when this rank's own patience is over.
-                _ => is_time |= asked == 0 && call >= wait.call,
+                // A call for help from an earlier call: that one is over, or this rank's own
+                // patience will end it.
+                _ if asked != 0 || call < wait.call => continue,
+                _ => {}
             }
+            wait.longest = wait.longest.max(Duration::from_millis(waited));
         }
+        let waited = wait.longest;
         if let Some((here, until)) = &wait.roll {
-            let are_all_here = here.iter().all(|&is_here| is_here);
-            if are_all_here {
+            if here.iter().all(|&is_here| is_here) {
                 return Err(Error::Stuck { waited });
             }
             if Instant::now() >= *until {
@@ -179,9 +184,9 @@ impl World {
                     waited,
                 });
             }
-        } else if is_time {
+        } else if waited >= self.patience.get() {
             for rank in 1..self.count {
-                self.send(rank, WHERE, [0, wait.call, wait.call])?;
+                self.send(rank, WHERE, [0, wait.call, wait.call, 0])?;
             }
             let mut here = vec![false; self.count];
             here[0] = true;
@@ -192,18 +197,25 @@ impl World {
 
     /// Another rank: answers rank 0's question, and calls for help when it has waited too long.
     fn look(&self, wait: &mut Wait) -> Result<(), Error> {
-        let own = self.rank as u64;
-        while let Some([_, asked, _]) = self.next_message(WHERE)? {
-            self.send(0, HERE, [own, asked, wait.call])?;
-        }
         let waited = wait.start.elapsed();
+        let answer = |asked| {
+            [
+                self.rank as u64,
+                asked,
+                wait.call,
+                waited.as_millis() as u64,
+            ]
+        };
+        while let Some([_, asked, ..]) = self.next_message(WHERE)? {
+            self.send(0, HERE, answer(asked))?;
+        }
         if waited >= self.patience.get() + 3 * self.grace() {
             let host = self.hosts[0].clone();
             return Err(Error::Patience { host, waited });
         }
         if waited >= self.patience.get() && !wait.has_called {
+            self.send(0, HERE, answer(0))?;
             wait.has_called = true;
-            self.send(0, HERE, [own, 0, wait.call])?;
         }
         Ok(())
     }
@@ -251,7 +263,7 @@ impl World {
         if has_arrived == 0 {
             return Ok(None);
         }
-        let mut message: Message = [0; 3];
+        let mut message: Message = [0; 4];
         // SAFETY: the message has the length of all with these tags, and has arrived, so that
         // there is nothing to wait for.
         let code = unsafe {
