@@ -3,9 +3,10 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
-use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{process, thread};
 
 use libloading::Library;
 
@@ -185,16 +186,20 @@ pub(crate) struct Mpi {
 static RUNNING: OnceLock<(unsafe extern "C" fn(Word, c_int) -> c_int, Word)> = OnceLock::new();
 static IS_FINALIZED: AtomicBool = AtomicBool::new(false);
 
+/// MPICH's launcher ends a job without reading what the processes wrote last.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Ends all processes of the job with an exit code, at once, wherever they are; a process without
 /// a job ends itself. It may be called anywhere, in a panic hook for example; what was printed
-/// should be flushed before, as the launcher's own messages don't say why.
+/// must be flushed before, as the launcher's own messages don't say why.
 pub fn abort(code: i32) -> ! {
-    if let Some((function, world)) = RUNNING.get()
-        && !IS_FINALIZED.load(Ordering::SeqCst)
-    {
-        // SAFETY: MPI was initialized and not finalized. From another thread than MPI's it is more
-        // than the library promised to take, at a moment where nothing else is left to do.
-        unsafe { function(*world, code) };
+    if let Some((function, world)) = RUNNING.get() {
+        thread::sleep(LAST_WORDS);
+        if !IS_FINALIZED.load(Ordering::SeqCst) {
+            // SAFETY: MPI was initialized and not finalized. From another thread than MPI's it is
+            // more than the library promised to take, when nothing else is left to do.
+            unsafe { function(*world, code) };
+        }
     }
     process::exit(code)
 }
@@ -351,7 +356,7 @@ mod tests {
     fn a_library_is_known_by_name_and_version() {
         let check = |text, expected| assert_eq!(short_version(text), expected);
         check(
-            "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4, May 26, 2022",
+            "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4",
             "Open MPI 4.1.4",
         );
         check(

@@ -72,7 +72,7 @@ pub enum Error {
         ranks: Vec<usize>,
         /// The host of each.
         hosts: Vec<String>,
-        /// How long rank 0 waited.
+        /// How long one of the others waited.
         waited: Duration,
     },
     /// All ranks wait in a call that doesn't end.

@@ -7,6 +7,7 @@
 
 mod calls;
 mod error;
+mod exchange;
 mod launcher;
 mod library;
 mod wait;

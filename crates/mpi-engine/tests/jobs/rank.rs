@@ -38,7 +38,13 @@ pub(crate) fn run(job: &str) {
         "relay" => relay(&world),
         "panic" => {
             panic::set_hook(Box::new(|_| abort(3)));
-            assert_ne!(rank, 1, "rank 1 panics");
+            // Rank 1 panics on another thread than the one that waits for rank 0.
+            let worker = thread::Builder::new().name("worker".into());
+            let worker = worker.spawn(move || assert_ne!(rank, 1, "rank 1 panics"));
+            worker.expect("started");
+            if rank == 0 {
+                thread::sleep(Duration::from_secs(3600));
+            }
             world.barrier()
         }
         "abort" if rank == 1 => {
