@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Args, Ended, begin, fetch_weights,
+    Args, Ended, begin, config_of_run, fetch_weights,
     measure::{Results, best_checkpoint, reading, subject, validation, write},
-    places::{RunRecipe, check_recipe, config_of_run, new_folder, tell_of_moves},
-    train_session,
+    places::{RunRecipe, check_recipe, new_folder},
+    tell_of_moves, train_session,
     words::{summary_table, warn},
 };
 use crate::{

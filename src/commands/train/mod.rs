@@ -274,6 +274,17 @@ fn begin(session: &mut Session, data: &TrainingData, folder: RunFolder) -> anyho
     Ok(())
 }
 
+/// Returns the recipe to resume a run with: its own unless the arguments name one.
+fn config_of_run(args: &Args, run: &Path) -> anyhow::Result<Config> {
+    let own = run.join("config.toml");
+    let recipe = args.config.as_deref().unwrap_or(&own);
+    Ok(config::load(recipe, &args.overrides)?)
+}
+
+fn tell_of_moves(_: &anyhow::Error) {
+    say("If the images have moved, name the new folder: --set data.train=FOLDER");
+}
+
 /// Trains, then measures the best epoch on the test images.
 fn train(
     mut session: Session,

@@ -3,11 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Args;
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
     checkpoint::{CheckpointError, Ensemble, RunFolder},
-    commands::ui::say,
     config::{self, Config},
     train::{TrainError, refuse_changes},
 };
@@ -102,15 +100,4 @@ pub(super) fn check_recipe(
         ))
         .into()),
     }
-}
-
-/// Returns the recipe to resume a run with: its own unless the arguments name one.
-pub(super) fn config_of_run(args: &Args, run: &Path) -> anyhow::Result<Config> {
-    let own = run.join("config.toml");
-    let recipe = args.config.as_deref().unwrap_or(&own);
-    Ok(config::load(recipe, &args.overrides)?)
-}
-
-pub(super) fn tell_of_moves(_: &anyhow::Error) {
-    say("If the images have moved, name the new folder: --set data.train=FOLDER");
 }

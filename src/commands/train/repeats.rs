@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use super::{
-    Args,
+    Args, config_of_run,
     folds::{Came, Measured, Prepared},
     measure::Results,
-    places::{RunRecipe, check_recipe, config_of_run, new_folder, tell_of_moves},
+    places::{RunRecipe, check_recipe, new_folder},
+    tell_of_moves,
 };
 use crate::{
     base::names,

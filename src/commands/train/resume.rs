@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Args, Process, folds,
-    places::{config_of_run, newest_run, tell_of_moves},
-    repeats, train,
+    Args, Process, config_of_run, folds, places::newest_run, repeats, tell_of_moves, train,
     words::warn,
 };
 use crate::{

@@ -144,7 +144,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Time that a rank leaves rank 0 to report an error that all have.
-const ERROR_PRECEDENCE: Duration = Duration::from_secs(1);
+const ERROR_PRECEDENCE: Duration = Duration::from_secs(3);
 
 /// Shows the error that ends the program; of a rank but 0, with its number and host.
 pub fn print_error(error: &anyhow::Error) {

@@ -1,7 +1,7 @@
 //! Stops the program on Ctrl-C and the signals that clusters, containers and closed terminals send.
 //! During training, the first signal finishes the step and saves the run; a server answers what has
-//! arrived. Before and after, and at Ctrl-C during the save, the program ends at once. The exit status
-//! is 128 plus the signal's number, as shells have it.
+//! arrived. Before and after, and at Ctrl-C during the save, the program ends at once. The exit
+//! status is 128 plus the signal's number, as shells have it.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,

@@ -23,8 +23,8 @@ impl Session {
     /// Trains this run together with the other ranks, which have read it or its recipe themselves.
     ///
     /// # Errors
-    /// Returns an error if a rank doesn't answer, or has another recipe, other images or weights, or
-    /// a device of another kind.
+    /// Returns an error if a rank doesn't answer, or has another recipe, other images or weights,
+    /// or a device of another kind.
     pub fn join(&mut self, ranks: &Ranks, data: &TrainingData) -> Result<(), TrainError> {
         self.learner.stepper.ranks = ranks.clone();
         if !ranks.are_several() {
