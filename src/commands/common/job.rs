@@ -19,7 +19,7 @@ use crate::{
         common::exit_status::ExitStatus,
         ui::{self, say},
     },
-    config::{Config, DeviceName},
+    config::{Cache, Config, DeviceName},
     data::duplicates::known,
     nn::device::count_gpus,
     ranks::Ranks,
@@ -133,6 +133,22 @@ fn allowed_cores() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     line.unwrap_or_default().trim().to_owned()
+}
+
+/// Reads the images of a recipe. Where they are kept in a file, one rank of each machine writes it,
+/// and the others find it; where each rank keeps its own, all read at once.
+///
+/// # Errors
+/// Returns the error of `read`, or an error if a rank doesn't answer.
+pub(in crate::commands) fn read_images<T>(
+    config: &Config,
+    ranks: &Ranks,
+    read: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    match config.data.cache {
+        Cache::Disk => ranks.first_here(read),
+        _ => read(),
+    }
 }
 
 /// Checks a recipe for this number of ranks and says how they share a step.

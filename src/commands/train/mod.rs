@@ -173,7 +173,7 @@ fn start(
         (Some(_), None) => return folds::start(config, (out, is_dry), signals),
         (None, _) => {}
     }
-    let mut data = inputs::load(&config)?;
+    let mut data = job::read_images(&config, ranks, || inputs::load(&config))?;
     warn(&data, &config);
     ranks.first_here(|| fetch_weights(&config))?;
     let compute = ui::open_device(job::device(config.device, ranks))?;

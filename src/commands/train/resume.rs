@@ -82,14 +82,15 @@ fn resume_at(
     let saved = checkpoint::load_resumable(path)?;
     let config = config_of_run(args, run)?;
     job::check(&config, ranks)?;
-    let mut data = inputs::read_data(&config).inspect_err(tell_of_moves)?;
+    let data = job::read_images(&config, ranks, || inputs::read_data(&config));
+    let mut data = data.inspect_err(tell_of_moves)?;
     warn(&data, &config);
     ranks.first_here(|| anyhow::Ok(saved.checkpoint.fetch_backbone(&Terminal)?))?;
     let compute = ui::open_device(job::device(config.device, ranks))?;
     let mut session = Session::resume(config, &mut data, [run, path], &compute.device, saved)?;
     data.survey = Scan::default();
-    session.remarks.iter().for_each(|remark| say(remark));
     session.join(ranks, &data)?;
+    session.remarks.iter().for_each(|remark| say(remark));
     if args.dry_run {
         say("A dry run: the run can be resumed.");
         return Ok(ExitStatus::Done);

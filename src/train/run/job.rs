@@ -7,7 +7,7 @@ use super::{changes::split_rows, files::Place};
 use crate::{
     data::{TrainingData, table},
     nn::{
-        cpu::backend::is_host,
+        cpu::backend::{is_host, kernel_words},
         weights::{Part, to_bytes},
     },
     ranks::Ranks,
@@ -45,6 +45,18 @@ impl Session {
         let images = table::to_csv(&split_rows(data));
         ranks.check_same_lines("images", &String::from_utf8_lossy(&images))?;
         ranks.check_same(&[("first weights", digest(&weights))])?;
+        if device == "gpu" {
+            return Ok(());
+        }
+        let kernels = ranks.gather(kernel_words(&self.learner.stepper.device).as_bytes())?;
+        if let Some(rank) = kernels.iter().position(|other| *other != kernels[0]) {
+            let [others, own] = [rank, 0].map(|rank| String::from_utf8_lossy(&kernels[rank]));
+            self.remarks.push(format!(
+                "warning: rank {rank} on host {} computes by {others}, rank 0 by {own}: the last \
+                 digits depend on which of them computes what",
+                ranks.host(rank)
+            ));
+        }
         Ok(())
     }
 }
