@@ -48,9 +48,10 @@ fn job(launcher: &Path, count: usize, name: &str) -> Command {
     command
 }
 
+/// Returns what a job printed, and how it ended.
 fn text(output: &Output) -> String {
     let all = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8_lossy(&all).into_owned()
+    format!("{}\n{}", String::from_utf8_lossy(&all), output.status)
 }
 
 #[test]
