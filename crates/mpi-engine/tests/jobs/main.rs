@@ -99,7 +99,7 @@ fn ranks_that_come_late_are_not_missing() {
         // Rank 0 waits longer than its patience for rank 3, which is there within the grace.
         let mut command = job(&launcher, 4, "late");
         let output = command
-            .env(rank::PATIENCE, "1.5")
+            .env(rank::PATIENCE, "1.2")
             .output()
             .expect("started");
         let text = text(&output);
