@@ -48,9 +48,10 @@ fn job(launcher: &Path, count: usize, name: &str) -> Command {
     command
 }
 
+/// Returns what a job printed, and how it ended.
 fn text(output: &Output) -> String {
     let all = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8_lossy(&all).into_owned()
+    format!("{}\n{}", String::from_utf8_lossy(&all), output.status)
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn ranks_that_come_late_are_not_missing() {
         // Rank 0 waits longer than its patience for rank 3, which is there within the grace.
         let mut command = job(&launcher, 4, "late");
         let output = command
-            .env(rank::PATIENCE, "1.5")
+            .env(rank::PATIENCE, "1.2")
             .output()
             .expect("started");
         let text = text(&output);

@@ -198,10 +198,10 @@ fn hold(world: &World) -> Result<(), Error> {
 /// Ranks come to a call one after the other, the last within the patience of the first but one.
 fn late(world: &World) -> Result<(), Error> {
     let rank = world.rank();
-    thread::sleep(Duration::from_millis(700) * rank as u32);
+    thread::sleep(Duration::from_millis(500) * rank as u32);
     world.barrier()?;
     // Rank 0 is the last one.
-    thread::sleep(Duration::from_millis(700) * (world.count() - rank) as u32);
+    thread::sleep(Duration::from_millis(500) * (world.count() - rank) as u32);
     world.barrier()
 }
 
