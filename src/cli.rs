@@ -1,6 +1,10 @@
 //! The command line: parses the subcommand, runs it, and turns its result into an exit code.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -83,7 +87,33 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     ui::start_log();
-    let result = match cli.command {
+    let result = match catch_unwind(AssertUnwindSafe(|| run(cli.command))) {
+        Ok(result) => result,
+        // Its message is printed. The other ranks would wait for this one.
+        Err(_) if ui::is_in_job() => mpi_engine::abort(PANICKED),
+        Err(panic) => resume_unwind(panic),
+    };
+    match result {
+        Ok(ExitStatus::Done) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Partly) => ExitCode::from(1),
+        Ok(ExitStatus::Interrupted(code)) => ExitCode::from(code),
+        Err(error) => {
+            ui::print_error(&error);
+            let code = if is_usage(&error) { 2 } else { 1 };
+            if ui::is_in_job() {
+                // The other ranks would wait for this one.
+                mpi_engine::abort(code.into());
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Exit status of a program that panicked, as Rust has it.
+const PANICKED: i32 = 101;
+
+fn run(command: Command) -> anyhow::Result<ExitStatus> {
+    match command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
@@ -104,20 +134,6 @@ pub fn main() -> ExitCode {
         Command::Recipes(args) => recipes::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
-    };
-    match result {
-        Ok(ExitStatus::Done) => ExitCode::SUCCESS,
-        Ok(ExitStatus::Partly) => ExitCode::from(1),
-        Ok(ExitStatus::Interrupted(code)) => ExitCode::from(code),
-        Err(error) => {
-            ui::print_error(&error);
-            let code = if is_usage(&error) { 2 } else { 1 };
-            if ui::is_in_job() {
-                // The other ranks would wait for this one.
-                mpi_engine::abort(code.into());
-            }
-            ExitCode::from(code)
-        }
     }
 }
 

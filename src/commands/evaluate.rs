@@ -134,7 +134,7 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
         None => None,
     };
     let tta = tta(&paths[0])?;
-    let compute = ui::open_device(job::device(args.device, ranks))?;
+    let compute = ui::open_device(job::device(args.device, ranks)?)?;
     let keep = if args.logits.is_some() {
         Detail::Logits
     } else {

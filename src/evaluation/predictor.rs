@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::images::{no_run, run_of};
 use crate::{
-    base::{names, progress::Progress, usage::UsageError, words::counted},
+    base::{io::files::hex, names, progress::Progress, usage::UsageError, words::counted},
     checkpoint::{Checkpoint, Meta},
     config::{self, Config, Data, Loss},
     data::{
@@ -121,6 +121,7 @@ impl<'a> Predictor<'a> {
     /// Returns an error if an output is not finite, an image can't be read again, or the device
     /// fails.
     pub fn predict(&self, set: &Arc<ImageSet>) -> anyhow::Result<Predictions> {
+        self.check_ranks(set)?;
         let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
         let task = self.progress.items("Classifying");
         task.set_total(set.images.len() * (rounds + 1) * (self.others.len() + 1));
@@ -142,6 +143,32 @@ impl<'a> Predictor<'a> {
         found.losses.iter_mut().for_each(|loss| *loss *= share);
         found.predicted = found.probabilities.iter().map(|row| argmax(row)).collect();
         Ok(found)
+    }
+
+    /// Checks that all ranks predict the same images by the same networks.
+    fn check_ranks(&self, set: &ImageSet) -> anyhow::Result<()> {
+        if !self.ranks.are_several() {
+            return Ok(());
+        }
+        let mut images = String::new();
+        for image in &set.images {
+            let digest = hex(&image.digest);
+            images += &format!("{} {} {digest}\n", names::of_path(&image.path), image.label);
+        }
+        self.ranks.check_same_lines("images", &images)?;
+        let others = self.others.iter().map(|(checkpoint, _)| *checkpoint);
+        let mut networks = blake3::Hasher::new();
+        for checkpoint in std::iter::once(self.checkpoint).chain(others) {
+            networks.update(&checkpoint.model);
+        }
+        let tta = self.tta.as_ref();
+        let tta = tta.map_or(String::new(), |tta| tta.config.to_toml());
+        self.ranks.check_same(&[
+            ("version of emberlens", env!("CARGO_PKG_VERSION").to_owned()),
+            ("networks", networks.finalize().to_hex().to_string()),
+        ])?;
+        self.ranks.check_same_lines("recipe", &tta)?;
+        Ok(())
     }
 
     /// Names what probabilities are averaged over.

@@ -15,6 +15,12 @@ use mpi_engine::World;
 
 use self::tree::Tree;
 
+/// Time to wait for a process that works by itself, as long as it takes.
+const ENDLESS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Most bytes that all processes together gather at once; MPI counts to 2^31.
+const GATHERED: usize = 1 << 30;
+
 /// The processes of a job.
 #[derive(Clone)]
 pub enum Ranks {
@@ -211,15 +217,24 @@ impl Ranks {
                     .iter()
                     .map(|length| u64::from_le_bytes(*length) as usize)
                     .collect();
-                let mut all = vec![0; lengths.iter().sum()];
-                world.all_gather(&mut bytes.to_vec(), &mut all, &lengths)?;
-                let mut rest = all.as_slice();
-                let parts = lengths.iter().map(|length| {
-                    let part;
-                    (part, rest) = rest.split_at(*length);
-                    part.to_vec()
-                });
-                parts.collect()
+                let mut found: Vec<Vec<u8>> = vec![Vec::new(); self.count()];
+                let most = GATHERED / self.count();
+                let longest = lengths.iter().copied().max().unwrap_or(0);
+                for start in (0..longest).step_by(most) {
+                    let part = |length: usize| start.min(length)..(start + most).min(length);
+                    let counts: Vec<usize> =
+                        lengths.iter().map(|length| part(*length).len()).collect();
+                    let mut all = vec![0; counts.iter().sum()];
+                    let mut own = bytes[part(bytes.len())].to_vec();
+                    world.all_gather(&mut own, &mut all, &counts)?;
+                    let mut rest = all.as_slice();
+                    for (found, count) in found.iter_mut().zip(counts) {
+                        let own;
+                        (own, rest) = rest.split_at(count);
+                        found.extend_from_slice(own);
+                    }
+                }
+                found
             }
             #[cfg(test)]
             Self::Threads(member) => member.gather(bytes),
@@ -295,8 +310,37 @@ impl Ranks {
             self.largest(0)?;
             return Ok(found);
         }
-        self.largest(0)?;
+        self.await_first()?;
         work()
+    }
+
+    /// Returns what rank 0 works out by itself, however long that takes.
+    ///
+    /// # Errors
+    /// Returns rank 0's error in rank 0, or an error if a process doesn't answer.
+    pub fn told_by_first<E: From<RanksError>>(
+        &self,
+        work: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        if self.is_first() {
+            let found = work()?;
+            self.largest(0)?;
+            return Ok(self.tell(found)?);
+        }
+        self.await_first()?;
+        Ok(self.tell(Vec::new())?)
+    }
+
+    /// Waits for all processes as long as it takes. That one is gone, their launcher notices.
+    fn await_first(&self) -> Result<(), RanksError> {
+        let before = match self {
+            Self::Mpi(world) => world.patience(),
+            _ => Duration::ZERO,
+        };
+        self.set_patience(ENDLESS);
+        self.largest(0)?;
+        self.set_patience(before);
+        Ok(())
     }
 
     /// Sets how long to wait for a process before it is given up.

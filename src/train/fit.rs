@@ -53,7 +53,7 @@ pub fn fit(
     }
     session.take_over_plan()?;
     // Resolved once per phase: within it, frozen layers and what is cached of them stay the same.
-    let mut inputs = Inputs::of_phase(session.sources(), observer);
+    let mut inputs = Inputs::of_phase(session.sources(), observer)?;
     while session.finished().is_none() {
         let Some(record) = train_and_validate(session, &mut inputs, &mut clock, watch)? else {
             return Ok(clock.outcome(true));
@@ -77,7 +77,7 @@ pub fn fit(
         }
         if is_next_phase {
             observer.say(&session.phase_words().unwrap_or_default());
-            inputs = Inputs::of_phase(session.sources(), observer);
+            inputs = Inputs::of_phase(session.sources(), observer)?;
         }
         // A signal that arrived since the last check finds the epoch saved.
         if ranks.any(watch.is_stopped())? {

@@ -139,6 +139,18 @@ fn any_number_of_ranks_gives_the_same_bytes() {
             assert_eq!(said.err.matches("Run folder").count(), 1, "{}", said.err);
             let found = place.result(&format!("run{count}"));
             assert!(found == place.result("alone"), "{count} ranks,{settings}");
+            // What all have measured, and of which rank 0 has written all.
+            let report = format!("run{count}/evaluation/val/predictions.csv");
+            assert_eq!(
+                place.read(&report),
+                place.read("alone/evaluation/val/predictions.csv")
+            );
+            let line = "evaluate --checkpoint alone --split val --json --device cpu";
+            let alone = place.done(line).json();
+            assert_eq!(
+                done(&place, *count, line).json()["accuracy"],
+                alone["accuracy"]
+            );
         }
     }
 }
@@ -207,7 +219,7 @@ fn a_signal_to_one_rank_stops_all_and_saves() {
 #[ignore = "needs mpiexec"]
 fn a_rank_that_hangs_or_fails_ends_the_job_and_is_named() {
     let place = place(ALL);
-    let line = "train --config small.toml --out hung --patience 3 --set train.epochs=100000";
+    let line = "train --config small.toml --out hung --patience 10 --set train.epochs=100000";
     let mut command = job(&place, 3, line);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = child.spawn().expect("started");

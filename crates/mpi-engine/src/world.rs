@@ -171,6 +171,11 @@ impl World {
         self.patience.set(patience);
     }
 
+    /// Returns how long a call may take.
+    pub fn patience(&self) -> Duration {
+        self.patience.get()
+    }
+
     /// Returns how long this process has waited in calls, which includes sending and receiving.
     pub fn waited(&self) -> Duration {
         self.waited.get()

@@ -82,7 +82,7 @@ impl RanksResult {
 /// answer.
 pub(super) fn measure(config: &Config, steps: u16, ranks: &Ranks) -> anyhow::Result<RanksResult> {
     job::check(config, ranks)?;
-    let compute = ui::open_device(job::device(config.device, ranks))?;
+    let compute = ui::open_device(job::device(config.device, ranks)?)?;
     let mut learner = learner_of(config, &compute)?;
     let (batch_size, batches) = (config.train.batch_size, config.train.accumulate);
     let batch = synthetic(batch_size, learner.stepper.network_input.shape);

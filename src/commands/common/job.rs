@@ -26,10 +26,6 @@ use crate::{
     train::Session,
 };
 
-/// Time that ranks wait for rank 0 to measure and report what all have trained: as long as it
-/// takes. That rank 0 is gone, their launcher notices.
-const REPORT_PATIENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
 /// Joins the job that this process was started for; starts one of `wanted` processes where it was
 /// started by itself.
 ///
@@ -42,6 +38,9 @@ pub(in crate::commands) fn join(wanted: Option<usize>) -> anyhow::Result<Ranks> 
         launch(count)?;
     }
     let ranks = Ranks::join()?;
+    if ranks.are_several() {
+        ui::speak_for(ranks.rank(), ranks.host(ranks.rank()));
+    }
     if let Some(wanted) = wanted.filter(|wanted| *wanted != ranks.count()) {
         let found = ranks.count();
         let message = format!(
@@ -51,8 +50,6 @@ pub(in crate::commands) fn join(wanted: Option<usize>) -> anyhow::Result<Ranks> 
         return Err(UsageError(message).into());
     }
     if ranks.are_several() {
-        ui::speak_for(ranks.rank(), ranks.host(ranks.rank()));
-        abort_on_panic();
         share_cores(&ranks)?;
     }
     Ok(ranks)
@@ -102,15 +99,6 @@ fn start(_: Command) -> anyhow::Result<()> {
     Err(UsageError(message.to_owned()).into())
 }
 
-/// Ends all processes when this one panics: they would wait for it.
-fn abort_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        print(info);
-        mpi_engine::abort(101);
-    }));
-}
-
 /// Gives this process its part of the cores that it shares with others, for which a launcher that
 /// binds processes to cores has cared already.
 fn share_cores(ranks: &Ranks) -> anyhow::Result<()> {
@@ -151,15 +139,19 @@ pub(in crate::commands) fn read_images<T>(
     }
 }
 
-/// Checks a recipe for this number of ranks and says how they share a step.
+/// Checks that all ranks have the same program and recipe, that it fits their number, and says how
+/// they share a step. To be called before anything that follows from the recipe.
 ///
 /// # Errors
-/// Returns an error if some would have nothing to do, or the recipe trains several networks.
+/// Returns an error if ranks differ, some would have nothing to do, or the recipe trains several
+/// networks.
 pub(in crate::commands) fn check(config: &Config, ranks: &Ranks) -> anyhow::Result<()> {
     let (count, batches) = (ranks.count(), config.train.accumulate);
     if count == 1 {
         return Ok(());
     }
+    ranks.check_same(&[("version of emberlens", env!("CARGO_PKG_VERSION").to_owned())])?;
+    ranks.check_same_lines("recipe", &config.to_toml())?;
     if config.all_folds().is_some() {
         refuse_folds(ranks)?;
     }
@@ -217,15 +209,27 @@ fn of_batches(count: usize) -> String {
 }
 
 /// Returns the device of this rank: of several GPUs that are meant by `gpu` and `auto`, each rank
-/// of a machine takes its own.
-pub(in crate::commands) fn device(wanted: DeviceName, ranks: &Ranks) -> DeviceName {
-    match (wanted, ranks.local()) {
-        (DeviceName::Gpu(None), (rank, 2..)) => DeviceName::Gpu(Some(rank)),
-        (DeviceName::Auto, (rank, 2..)) => match count_gpus() {
-            0 => DeviceName::Cpu,
-            _ => DeviceName::Gpu(Some(rank)),
-        },
-        _ => wanted,
+/// of a machine takes its own. Where each rank is shown one GPU, as Slurm can, that is the one.
+///
+/// # Errors
+/// Returns an error if there are fewer GPUs, more than one, than ranks of this machine.
+pub(in crate::commands) fn device(wanted: DeviceName, ranks: &Ranks) -> anyhow::Result<DeviceName> {
+    let (rank, count) = ranks.local();
+    if count == 1 || !matches!(wanted, DeviceName::Auto | DeviceName::Gpu(None)) {
+        return Ok(wanted);
+    }
+    match count_gpus() {
+        0 if wanted == DeviceName::Auto => Ok(DeviceName::Cpu),
+        0 => Ok(wanted),
+        1 => Ok(DeviceName::Gpu(Some(0))),
+        gpus if gpus < count => {
+            let message = format!(
+                "found {gpus} GPUs for {count} ranks of this machine; start {gpus} on each, or \
+                 choose --device cpu"
+            );
+            Err(UsageError(message).into())
+        }
+        _ => Ok(DeviceName::Gpu(Some(rank))),
     }
 }
 
@@ -361,13 +365,13 @@ pub(in crate::commands) fn end(ranks: Ranks, status: ExitStatus) -> anyhow::Resu
     if !ranks.are_several() {
         return Ok(status);
     }
-    ranks.set_patience(REPORT_PATIENCE);
     let own = match status {
         ExitStatus::Done => [0, 0],
         ExitStatus::Partly => [1, 0],
         ExitStatus::Interrupted(code) => [2, code],
     };
-    let told = ranks.tell(own.to_vec())?;
+    // The others wait for what rank 0 measures and reports.
+    let told = ranks.told_by_first(|| anyhow::Ok(own.to_vec()))?;
     ranks.end()?;
     Ok(match told[..] {
         [1, _] => ExitStatus::Partly,

@@ -89,7 +89,7 @@ pub struct Args {
     ranks: Option<u16>,
     /// Seconds that ranks wait for one that doesn't come, before the job ends with its name
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u64).range(10..))]
     patience: u64,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
@@ -121,7 +121,7 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
     };
     let status = match &args.resume {
         None => start(
-            config_of(&args)?,
+            config_of(&args, &ranks)?,
             args.out.as_deref(),
             args.dry_run,
             process,
@@ -176,7 +176,7 @@ fn start(
     let mut data = job::read_images(&config, ranks, || inputs::load(&config))?;
     warn(&data, &config);
     ranks.first_here(|| fetch_weights(&config))?;
-    let compute = ui::open_device(job::device(config.device, ranks))?;
+    let compute = ui::open_device(job::device(config.device, ranks)?)?;
     let mut session = Session::start(config, &data, &compute.device)?;
     session.join(ranks, &data)?;
     session.remarks.iter().for_each(|remark| say(remark));
@@ -200,14 +200,14 @@ fn start(
 }
 
 /// Returns the recipe that the arguments name, or that is drafted for the images they name.
-fn config_of(args: &Args) -> anyhow::Result<Config> {
+fn config_of(args: &Args, ranks: &Ranks) -> anyhow::Result<Config> {
     let path = args
         .config
         .as_deref()
         .or(args.source.as_deref())
         .expect("clap asks for one of them where there is no --resume");
     match &args.source {
-        Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args),
+        Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args, ranks),
         _ if args.weights.is_some() || args.quick_trials || args.yes => Err(UsageError(format!(
             "{} is no folder or CSV of images, whose recipe --weights, --quick-trials and --yes \
              would help to choose; a recipe has model.weights",
@@ -220,7 +220,7 @@ fn config_of(args: &Args) -> anyhow::Result<Config> {
 
 /// Returns the recipe that `init` would write for a folder or list of images. It is kept in the run
 /// folder.
-fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
+fn recipe_for(folder: &Path, args: &Args, ranks: &Ranks) -> anyhow::Result<Config> {
     let is_run = ["last", "best"]
         .iter()
         .any(|name| folder.join(name).join("meta.json").is_file());
@@ -236,17 +236,22 @@ fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
     } else {
         Download::of(args.yes)
     };
-    let draft = Draft::of(
-        folder,
-        &Wishes {
-            weights: args.weights.as_deref(),
-            has_trials: args.quick_trials,
-            download,
-        },
-    )?;
-    say(&draft.about);
+    // Of several ranks, the first drafts it, and may ask its user.
+    let text = ranks.told_by_first(|| {
+        let draft = Draft::of(
+            folder,
+            &Wishes {
+                weights: args.weights.as_deref(),
+                has_trials: args.quick_trials,
+                download,
+            },
+        )?;
+        say(&draft.about);
+        anyhow::Ok(draft.text.into_bytes())
+    })?;
+    let text = String::from_utf8(text)?;
     let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
-    Ok(config::parse(&draft.text, &origin, &args.overrides)?)
+    Ok(config::parse(&text, &origin, &args.overrides)?)
 }
 
 /// Downloads published weights that a recipe names, unless they are cached.

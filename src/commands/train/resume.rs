@@ -10,7 +10,11 @@ use crate::{
     base::{names, usage::UsageError},
     checkpoint::{self, Ensemble, RunFolder},
     commands::{
-        common::{exit_status::ExitStatus, inputs, job},
+        common::{
+            exit_status::ExitStatus,
+            inputs,
+            job::{self, Shared},
+        },
         ui::{self, Terminal, say},
     },
     config,
@@ -45,7 +49,7 @@ pub(super) fn run(
     let Process { ranks, signals } = process;
     if !ranks.is_first() {
         let shared = job::receive_run(ranks)?;
-        return resume_at(args, [&shared.run, &shared.path], None, process);
+        return resume_at(args, shared, None, process);
     }
     let run = run_to_resume(args, run)?;
     if let Some(ensemble) = Ensemble::open(&run)? {
@@ -66,19 +70,20 @@ pub(super) fn run(
         Some(RunFolder::open(&run)?)
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    job::share_run(ranks, &run, &name)?;
-    resume_at(args, [&run, &path], folder, process)
+    let shared = job::share_run(ranks, &run, &name)?;
+    resume_at(args, shared, folder, process)
 }
 
-/// Resumes a run, given by its folder and a checkpoint in it. Only rank 0 has its lock, `folder`;
-/// for a dry run, none has.
+/// Resumes a run from one of its checkpoints. Only rank 0 has the lock, `folder`; for a dry run,
+/// none has.
 fn resume_at(
     args: &Args,
-    [run, path]: [&Path; 2],
+    shared: Shared,
     folder: Option<RunFolder>,
     process: Process<'_>,
 ) -> anyhow::Result<ExitStatus> {
     let ranks = process.ranks;
+    let (run, path) = (shared.run.as_path(), shared.path.as_path());
     let saved = checkpoint::load_resumable(path)?;
     let config = config_of_run(args, run)?;
     job::check(&config, ranks)?;
@@ -86,7 +91,7 @@ fn resume_at(
     let mut data = data.inspect_err(tell_of_moves)?;
     warn(&data, &config);
     ranks.first_here(|| anyhow::Ok(saved.checkpoint.fetch_backbone(&Terminal)?))?;
-    let compute = ui::open_device(job::device(config.device, ranks))?;
+    let compute = ui::open_device(job::device(config.device, ranks)?)?;
     let mut session = Session::resume(config, &mut data, [run, path], &compute.device, saved)?;
     data.survey = Scan::default();
     session.join(ranks, &data)?;
@@ -99,6 +104,8 @@ fn resume_at(
         session.begin(folder, &data)?;
     }
     job::follow(&mut session, ranks)?;
+    // Copies of what has been read.
+    drop(shared);
     match session.finished() {
         Some(end) => say(&format!(
             "Nothing to train: {end}. To continue, raise --set train.epochs=N or \
@@ -106,7 +113,7 @@ fn resume_at(
         )),
         None => say(&format!(
             "Resuming {} after epoch {}, batch {}",
-            names::of_path(run),
+            names::of_path(session.folder()),
             session.state.epoch,
             session.state.batch
         )),

@@ -2,6 +2,7 @@
 //! values depend on, and a damaged one is computed anew.
 
 use std::{
+    collections::BTreeSet,
     io::{BufWriter, Write},
     path::Path,
     sync::Arc,
@@ -138,10 +139,17 @@ impl FeatureFiles {
         let mut hash = blake3::Hasher::new();
         // Weights alone don't say how images are padded, nor what the head keeps.
         let network = learner.model.description();
+        // All ranks compute the values, perhaps on several GPUs.
+        let kernels = kernel_words(&learner.stepper.device);
+        let all = learner.stepper.ranks.gather(kernels.as_bytes())?;
+        let all: BTreeSet<_> = all
+            .iter()
+            .map(|words| String::from_utf8_lossy(words))
+            .collect();
+        let kernels = Vec::from_iter(all).join(" ");
         let words = format!(
-            "{VERSION} {network} {:?} {} {format:?}",
-            layout.shape,
-            kernel_words(&learner.stepper.device)
+            "{VERSION} {network} {:?} {kernels} {format:?}",
+            layout.shape
         );
         hash.update(words.as_bytes()).update(&frozen);
         hash.update(&serde_json::to_vec(&datasets.normalizer).expect("plain values are JSON"));

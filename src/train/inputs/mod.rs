@@ -60,7 +60,10 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Decides which features of the current phase are kept. If some can't be, tells the observer
     /// why, once.
-    pub(super) fn of_phase(sources: Sources<'_>, observer: &dyn Observer) -> Self {
+    pub(super) fn of_phase(
+        sources: Sources<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Self, TrainError> {
         let Sources {
             config, datasets, ..
         } = sources;
@@ -73,6 +76,12 @@ impl Inputs {
             Ok(layout) => (layout, None),
             Err(reason) => (None, Some(reason)),
         };
+        // All ranks keep features or none does, because they compute them together.
+        let is_problem = sources.learner.stepper.ranks.any(problem.is_some())?;
+        if is_problem && problem.is_none() {
+            problem = Some("another rank has no folder for features".to_owned());
+        }
+        let layout = layout.filter(|_| !is_problem);
         let mut kept = |count: usize| {
             layout.clone().filter(|layout| {
                 layout
@@ -92,14 +101,14 @@ impl Inputs {
                 "warning: {reason}; the frozen layers compute them anew in each epoch"
             ));
         }
-        Self {
+        Ok(Self {
             train,
             validation,
             rounds,
             files: FeatureFiles::default(),
             validation_set: None,
             train_files: BTreeMap::new(),
-        }
+        })
     }
 
     /// Returns the training inputs of `epoch` (counted from 0), or `None` if the run was stopped

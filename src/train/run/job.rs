@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{changes::split_rows, files::Place};
+use super::{changes::written_rows, files::Place};
 use crate::{
     data::{TrainingData, table},
     nn::{
@@ -23,8 +23,8 @@ impl Session {
     /// Trains this run together with the other ranks, which have read it or its recipe themselves.
     ///
     /// # Errors
-    /// Returns an error if a rank doesn't answer, or has another recipe, other images or weights,
-    /// or a device of another kind.
+    /// Returns an error if a rank doesn't answer, or has other images or weights, a device of
+    /// another kind, or a processor with another instruction set.
     pub fn join(&mut self, ranks: &Ranks, data: &TrainingData) -> Result<(), TrainError> {
         self.learner.stepper.ranks = ranks.clone();
         if !ranks.are_several() {
@@ -37,26 +37,15 @@ impl Session {
         } else {
             "gpu"
         };
-        ranks.check_same(&[
-            ("version of emberlens", env!("CARGO_PKG_VERSION").to_owned()),
-            ("kind of device", device.to_owned()),
-        ])?;
-        ranks.check_same_lines("recipe", &self.config.to_toml())?;
-        let images = table::to_csv(&split_rows(data));
+        ranks.check_same(&[("kind of device", device.to_owned())])?;
+        if device == "cpu" {
+            // Optimizers of other instruction sets would lead the ranks apart.
+            let kernels = kernel_words(&self.learner.stepper.device);
+            ranks.check_same(&[("CPU kernels", kernels)])?;
+        }
+        let images = table::to_csv(&written_rows(data));
         ranks.check_same_lines("images", &String::from_utf8_lossy(&images))?;
         ranks.check_same(&[("first weights", digest(&weights))])?;
-        if device == "gpu" {
-            return Ok(());
-        }
-        let kernels = ranks.gather(kernel_words(&self.learner.stepper.device).as_bytes())?;
-        if let Some(rank) = kernels.iter().position(|other| *other != kernels[0]) {
-            let [others, own] = [rank, 0].map(|rank| String::from_utf8_lossy(&kernels[rank]));
-            self.remarks.push(format!(
-                "warning: rank {rank} on host {} computes by {others}, rank 0 by {own}: the last \
-                 digits depend on which of them computes what",
-                ranks.host(rank)
-            ));
-        }
         Ok(())
     }
 }
