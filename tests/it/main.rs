@@ -44,6 +44,7 @@ mod runs;
 #[cfg(feature = "serve")]
 mod serve;
 mod signals;
+mod slices;
 mod support;
 mod tidy;
 mod transfer;
