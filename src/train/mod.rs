@@ -4,6 +4,7 @@
 mod clock;
 mod epoch;
 mod error;
+mod find_rate;
 mod fit;
 mod inputs;
 mod learner;
@@ -17,6 +18,7 @@ mod work;
 
 pub use clock::Outcome;
 pub use error::TrainError;
+pub use find_rate::find_rate;
 pub use fit::fit;
 pub use learner::Learner;
 pub use observer::Observer;

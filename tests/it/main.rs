@@ -16,6 +16,7 @@ mod checkpoints;
 mod classes;
 mod commands;
 mod comparing;
+mod curves;
 mod damaged;
 mod demo;
 mod docs;

@@ -1,9 +1,13 @@
 //! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
+mod curve;
 mod folds;
 mod live;
 mod measure;
+mod members;
 mod places;
+mod rate;
+mod recipe;
 mod repeats;
 mod words;
 
@@ -18,7 +22,6 @@ use self::{
 };
 use super::{
     common::folders,
-    init::{Download, Draft, Wishes, is_list},
     ui::{
         self, TrainingView, say,
         signals::{self, Signals},
@@ -79,6 +82,26 @@ pub struct Args {
     /// seed, as train.repeats in the recipe does
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     repeats: Option<usize>,
+    /// Train on each of these fractions of the training images, to tell whether more images would
+    /// help, as train.learning_curve in the recipe does
+    #[arg(
+        long,
+        value_name = "F,F,...",
+        value_delimiter = ',',
+        conflicts_with = "resume"
+    )]
+    learning_curve: Vec<f64>,
+    /// Don't train, but search for a learning rate, as fastai's lr_find does: draws the loss by
+    /// rate and prints two suggestions
+    #[arg(
+        long,
+        value_name = "FILE.svg|png",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "learning_rate.svg",
+        conflicts_with_all = ["resume", "out", "dry_run"]
+    )]
+    find_rate: Option<PathBuf>,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -99,10 +122,18 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
         let change = count.map(|count| format!("train.{key}={count}"));
         args.overrides.extend(change);
     }
+    if !args.learning_curve.is_empty() {
+        let fractions = &args.learning_curve;
+        args.overrides
+            .push(format!("train.learning_curve={fractions:?}"));
+    }
     let signals = Signals::watch()?;
+    if let Some(file) = &args.find_rate {
+        return rate::find(&recipe::config_of(&args)?, file);
+    }
     match &args.resume {
         None => start(
-            config_of(&args)?,
+            recipe::config_of(&args)?,
             args.out.as_deref(),
             args.dry_run,
             &signals,
@@ -133,6 +164,9 @@ fn start(
         &Estimate::of(&config, 2, 1),
         matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray),
     )?;
+    if !config.train.learning_curve.is_empty() {
+        return curve::start(config, (out, is_dry), signals);
+    }
     match (config.all_folds(), config.train.repeats) {
         (Some(_), Some(repeats)) => {
             return repeats::start(config, repeats, (out, is_dry), signals);
@@ -160,56 +194,6 @@ fn start(
     // What was seen of the images lies in the run folder now, and takes 4 KiB each.
     data.survey = Scan::default();
     train(session, data, &compute, signals)
-}
-
-/// Returns the recipe that the arguments name, or that is drafted for the images they name.
-fn config_of(args: &Args) -> anyhow::Result<Config> {
-    let path = args
-        .config
-        .as_deref()
-        .or(args.source.as_deref())
-        .expect("clap asks for one of them where there is no --resume");
-    match &args.source {
-        Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args),
-        _ if args.weights.is_some() || args.quick_trials || args.yes => Err(UsageError(format!(
-            "{} is no folder or CSV of images, whose recipe --weights, --quick-trials and --yes \
-             would help to choose; a recipe has model.weights",
-            names::of_path(path)
-        ))
-        .into()),
-        _ => Ok(config::load(path, &args.overrides)?),
-    }
-}
-
-/// Returns the recipe that `init` would write for a folder or list of images. It is kept in the run
-/// folder.
-fn recipe_for(folder: &Path, args: &Args) -> anyhow::Result<Config> {
-    let is_run = ["last", "best"]
-        .iter()
-        .any(|name| folder.join(name).join("meta.json").is_file());
-    if is_run || Ensemble::open(folder)?.is_some() {
-        let message = format!(
-            "{0} is a run, not a folder of images; to resume it: emberlens train --resume {0}",
-            names::of_path(folder)
-        );
-        return Err(UsageError(message).into());
-    }
-    let download = if args.dry_run {
-        Download::Never
-    } else {
-        Download::of(args.yes)
-    };
-    let draft = Draft::of(
-        folder,
-        &Wishes {
-            weights: args.weights.as_deref(),
-            has_trials: args.quick_trials,
-            download,
-        },
-    )?;
-    say(&draft.about);
-    let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
-    Ok(config::parse(&draft.text, &origin, &args.overrides)?)
 }
 
 /// Downloads published weights that a recipe names, unless they are cached.
@@ -253,6 +237,8 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         let of_repeats = Ensemble::of_repeats(ensemble.members.len());
         let resume = if ensemble == of_repeats {
             repeats::resume
+        } else if ensemble.is_learning_curve() {
+            curve::resume
         } else {
             folds::resume
         };
@@ -266,8 +252,8 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         Some(RunFolder::open(&run)?)
     };
     let saved = checkpoint::load_resumable(&path)?;
-    let config = config_of_run(args, &run)?;
-    let mut data = inputs::read_data(&config).inspect_err(tell_of_moves)?;
+    let config = recipe::config_of_run(args, &run)?;
+    let mut data = inputs::read_data(&config).inspect_err(recipe::tell_of_moves)?;
     warn(&data, &config);
     saved.checkpoint.fetch_backbone(&Terminal)?;
     let compute = ui::open_device(config.device)?;
@@ -292,17 +278,6 @@ fn resume(args: &Args, run: Option<&Path>, signals: &Signals) -> anyhow::Result<
         )),
     }
     train(session, data, &compute, signals)
-}
-
-/// Returns the recipe to resume a run with: its own unless the arguments name one.
-fn config_of_run(args: &Args, run: &Path) -> anyhow::Result<Config> {
-    let own = run.join("config.toml");
-    let recipe = args.config.as_deref().unwrap_or(&own);
-    Ok(config::load(recipe, &args.overrides)?)
-}
-
-fn tell_of_moves(_: &anyhow::Error) {
-    say("If the images have moved, name the new folder: --set data.train=FOLDER");
 }
 
 /// Trains, then measures the best epoch on the test images.
