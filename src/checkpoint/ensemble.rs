@@ -19,6 +19,9 @@ use crate::base::{
 /// Name of the list.
 const LIST: &str = "ensemble.json";
 
+/// Start of the names of a learning curve's run folders.
+const FRACTION: &str = "fraction-";
+
 /// The networks of a run, as `ensemble.json` lists them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +45,25 @@ impl Ensemble {
                 .map(|repeat| format!("repeat-{repeat}"))
                 .collect(),
         }
+    }
+
+    /// Returns the list of a learning curve: only the network with the largest `fraction` of the
+    /// training images, which predicts for the run.
+    pub fn of_fraction(fraction: f64) -> Self {
+        Self {
+            members: vec![format!("{FRACTION}{fraction}")],
+        }
+    }
+
+    /// Returns whether the run is a learning curve.
+    pub fn is_learning_curve(&self) -> bool {
+        matches!(&self.members[..], [member] if member.starts_with(FRACTION))
+    }
+
+    /// Returns whether a folder has the name of a member.
+    pub fn has(&self, path: &Path) -> bool {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| self.members.iter().any(|member| *member == name))
     }
 
     /// Reads the list of the run in the folder `path`, or returns `None` if it has none.

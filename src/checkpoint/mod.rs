@@ -351,14 +351,17 @@ fn read_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
 }
 
 /// Returns the checkpoint folder that a path names: `path` itself, or `path/preferred` if `path` is
-/// a run folder.
+/// a run folder; of a learning curve, that of its largest fraction.
 ///
 /// # Errors
 /// Returns an error if there is neither, naming the other checkpoint of the run if there is one, or
 /// if `path` is a run of several networks.
 pub fn resolve(path: &Path, preferred: &str) -> Result<PathBuf, CheckpointError> {
     if let Some(ensemble) = Ensemble::open(path)? {
-        return Err(ensemble.refuse(path));
+        return match &ensemble.runs(path)[..] {
+            [run] if ensemble.is_learning_curve() => resolve(run, preferred),
+            _ => Err(ensemble.refuse(path)),
+        };
     }
     let inner = path.join(preferred);
     recover_folder(&inner)?;

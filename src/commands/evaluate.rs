@@ -12,13 +12,14 @@ use super::{
 use crate::{
     base::{io::raw_file::RawFile, names, progress::EachOnce, usage::UsageError},
     checkpoint::{self, Checkpoint},
-    config::DeviceName,
+    config::{self, DeviceName},
     evaluation::{
-        Evaluation,
+        Evaluation, corrected,
         images::{EvalSet, SplitName, from_path, from_split, held_out_or_back, no_run, run_of},
         page::{self, OUT_OF_FOLD, Subject},
         place,
         predictor::{Predictor, Tta},
+        slices::By,
     },
     nn::infer::Detail,
     ranks::Ranks,
@@ -42,10 +43,14 @@ pub struct Args {
     /// recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     tta: Option<u16>,
-    /// Compare with another run or checkpoint on the same images; with --tta, each is augmented by
-    /// its own recipe
-    #[arg(long, value_name = "RUN")]
-    compare: Option<PathBuf>,
+    /// Measure slices of the images apart: by a column of their CSV, or by group, format, size,
+    /// brightness or folder; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    by: Vec<String>,
+    /// Compare with another run or checkpoint on the same images, or with several: p-values are
+    /// then corrected for their number; with --tta, each is augmented by its own recipe
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    compare: Vec<PathBuf>,
     /// Where to write report.html, plots, predictions.csv and metrics.json, instead of
     /// RUN/evaluation/NAME
     #[arg(long, value_name = "DIR")]
@@ -124,15 +129,23 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
             checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
         }
     }
+    let by = By::find(&args.by, &lists(args, run)?)?;
     let images = images(args, &checkpoints, &paths[0])?;
     let tta = |path: &Path| args.tta.map(|rounds| Tta::of_run(rounds, path)).transpose();
-    let other = match &args.compare {
-        Some(other) => {
-            let paths = checkpoint::resolve_all(other)?;
-            Some((other, checkpoint::load_all(&paths)?, tta(&paths[0])?))
-        }
-        None => None,
+    let other = |run: &PathBuf| {
+        let paths = checkpoint::resolve_all(run)?;
+        anyhow::Ok(Other {
+            path: run.clone(),
+            checkpoints: checkpoint::load_all(&paths)?,
+            tta: tta(&paths[0])?,
+        })
     };
+    // One that can't be loaded ends the command before minutes of work.
+    let others = args
+        .compare
+        .iter()
+        .map(other)
+        .collect::<Result<Vec<_>, _>>()?;
     let tta = tta(&paths[0])?;
     let compute = ui::open_device(job::device(args.device, ranks)?)?;
     let keep = if args.logits.is_some() {
@@ -149,18 +162,21 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
         ..Predictor::of_all(&checkpoints, &compute, &progress)?
     };
     let mut evaluation = Evaluation::run(&predictor, images.clone(), run)?;
-    if let Some((path, other, tta)) = other {
+    let compare = |other: &Other| {
         let predictor = Predictor {
-            tta,
+            tta: other.tta.clone(),
             ranks: ranks.clone(),
-            ..Predictor::of_all(&other, &compute, &progress)?
+            ..Predictor::of_all(&other.checkpoints, &compute, &progress)?
         };
         let theirs = Evaluation::run(&predictor, images.clone(), None)?;
-        evaluation.compare(&theirs, [&args.checkpoint, path])?;
-    }
+        evaluation.compare(&theirs, [&args.checkpoint, &other.path])
+    };
+    let comparisons = others.iter().map(compare).collect::<Result<_, _>>()?;
     if !ranks.is_first() {
         return Ok(());
     }
+    evaluation.comparisons = corrected(comparisons);
+    evaluation.slice(&by);
     let subject = Subject {
         evaluation: &evaluation,
         name: &images.name,
@@ -173,6 +189,13 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
         compute: &compute,
     };
     present(args, &subject, &paths[0])
+}
+
+/// A run to compare with.
+struct Other {
+    path: PathBuf,
+    checkpoints: Vec<Checkpoint>,
+    tta: Option<Tta>,
 }
 
 /// Returns the checkpoints that the arguments name.
@@ -196,6 +219,16 @@ fn refuse_inside(args: &Args, run: Option<&Path>) -> Result<(), UsageError> {
     let data = args.data.clone().filter(|data| data.is_dir());
     let folders: Vec<_> = folders::of_run(run).into_iter().chain(data).collect();
     folders::refuse_inside(out, &folders, "--out")
+}
+
+/// Returns the CSVs that the images may be listed in.
+fn lists(args: &Args, run: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
+    let mut sources: Vec<PathBuf> = args.data.iter().cloned().collect();
+    if let (true, Some(run), false) = (sources.is_empty(), run, args.by.is_empty()) {
+        sources = folders::sources(&config::load(&run.join("config.toml"), &[])?.data);
+    }
+    sources.retain(|source| source.is_file());
+    Ok(sources)
 }
 
 /// Returns the images that the arguments name. `path` is that of the first checkpoint.

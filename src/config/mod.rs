@@ -91,6 +91,15 @@ impl Config {
         config
     }
 
+    /// Returns the recipe of one of the fractions of a learning curve.
+    #[must_use]
+    pub fn of_fraction(&self, fraction: f64) -> Self {
+        let mut config = self.clone();
+        config.train.learning_curve = Vec::new();
+        config.train.fraction = Some(fraction);
+        config
+    }
+
     /// Returns the configuration as TOML with every default written out.
     pub fn to_toml(&self) -> String {
         let mut config = self.clone();

@@ -12,6 +12,8 @@ pub(super) const THEMES: [(&str, &[&str]); 12] = [
             "train.folds",
             "train.fold",
             "train.repeats",
+            "train.learning_curve",
+            "train.fraction",
             "data.group",
             "data.exclude",
         ],

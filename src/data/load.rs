@@ -24,7 +24,7 @@ use crate::{
 
 /// The data of a run. Test images are decoded for the scan of all images only; their pixels aren't
 /// kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TrainingData {
     /// Class names; a label is an index into them.
     pub classes: Arc<Vec<String>>,
@@ -40,6 +40,8 @@ pub struct TrainingData {
     /// Positions in the scan, rising, of the training and validation images that were left out as
     /// copies.
     pub excluded: Vec<usize>,
+    /// Positions in the scan, rising, of the training images beyond `train.fraction`.
+    pub unused: Vec<usize>,
     /// Files of all parts that can't be opened or decoded.
     pub skipped: Vec<Skipped>,
     /// Images of all parts whose files are damaged and could be read nevertheless.
@@ -58,9 +60,7 @@ impl TrainingData {
     /// once the scan has been taken.
     pub fn known(&self) -> impl Iterator<Item = &ScannedImage> {
         let is_in = move |part: Part| {
-            move |(index, seen): &(usize, &ScannedImage)| {
-                seen.part == part && self.excluded.binary_search(index).is_err()
-            }
+            move |(index, seen): &(usize, &ScannedImage)| seen.part == part && self.is_used(*index)
         };
         let of = move |part| {
             self.survey
@@ -230,6 +230,7 @@ impl AllRead {
             test,
             leaks,
             excluded,
+            unused: Vec::new(),
             skipped,
             damaged,
             survey,

@@ -7,6 +7,7 @@ mod checks;
 pub mod duplicates;
 mod entries;
 mod error;
+mod fraction;
 mod held;
 pub mod listing;
 mod load;

@@ -3,6 +3,7 @@
 
 pub mod classified;
 mod comparison;
+mod curve;
 pub mod decisions;
 mod folds;
 pub mod images;
@@ -12,6 +13,7 @@ pub mod place;
 mod predictions;
 pub mod predictor;
 pub mod runs;
+pub mod slices;
 mod subset;
 mod tables;
 mod unseen;
@@ -21,7 +23,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-pub use comparison::RunComparison;
+pub use comparison::{RunComparison, corrected};
+pub use curve::{CurvePoint, LearningCurve, Trained};
 pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
 pub use measured::Measured;
 pub use unseen::Unseen;
@@ -30,6 +33,7 @@ use self::{
     decisions::Decisions,
     images::EvalSet,
     predictor::{Predictor, loss_reasons},
+    slices::{FileFacts, Slicing},
     subset::Subset,
     unseen::{CopyRow, copies_of_known},
 };
@@ -106,12 +110,18 @@ pub struct Evaluation {
     /// Figures of each repeat, if cross-validations with several seeds were averaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Repeats>,
-    /// Comparison with another network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<RunComparison>,
+    /// The same figures by slice, if images were sliced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<Slicing>,
+    /// Comparisons with other networks; a single one is `comparison` in JSON.
+    #[serde(flatten, serialize_with = "comparison::serialize")]
+    pub comparisons: Vec<RunComparison>,
     /// The images measured.
     #[serde(skip)]
     pub(super) set: Arc<ImageSet>,
+    /// What is known of each image's file; empty if the images were read for training.
+    #[serde(skip)]
+    files: Vec<FileFacts>,
     /// Probabilities of each image.
     #[serde(skip)]
     pub(super) probabilities: Vec<Vec<f32>>,
@@ -206,6 +216,7 @@ impl Evaluation {
         let copied = copies_of_known(&set, &facts, known, run, predictor.progress)?;
         let losses = found.losses.iter().map(|loss| f64::from(*loss));
         let judged = Judged {
+            files: facts.iter().map(FileFacts::of).collect(),
             loss: losses.sum::<f64>() / found.losses.len() as f64,
             averaged_over: predictor.averaged_over(),
             probabilities: found.probabilities,
@@ -219,7 +230,7 @@ impl Evaluation {
     }
 
     /// Writes `predictions.csv` and `metrics.json`, with a summary in sentences, into `folder`, and
-    /// `copies.csv`, `skipped.csv` and `damaged.csv` unless they would be empty.
+    /// `copies.csv`, `skipped.csv`, `damaged.csv` and `slices.csv` unless they would be empty.
     ///
     /// # Errors
     /// Returns an error if a file can't be written.
@@ -248,6 +259,10 @@ impl Evaluation {
         if !copies.is_empty() {
             write_atomic(&folder.join("copies.csv"), &table::to_csv(&copies))?;
         }
+        if !self.slices.is_empty() {
+            let rows = self.slice_rows();
+            write_atomic(&folder.join("slices.csv"), &table::to_csv(&rows))?;
+        }
         Ok(write_atomic(
             &folder.join("predictions.csv"),
             &self.predictions_csv()?,
@@ -275,6 +290,7 @@ struct Judged {
     copied: Option<Vec<Option<KnownCopy>>>,
     skipped: Vec<Skipped>,
     damaged: Vec<Damaged>,
+    files: Vec<FileFacts>,
 }
 
 impl Judged {
@@ -323,7 +339,9 @@ impl Judged {
             decisions: all.decisions(meta),
             folds: None,
             repeats: None,
-            comparison: None,
+            slices: Vec::new(),
+            comparisons: Vec::new(),
+            files: self.files,
             copies: copied.iter().flatten().map(Option::is_some).collect(),
             copied: copied.unwrap_or_default(),
             groups: all.groups,

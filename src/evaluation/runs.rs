@@ -101,6 +101,7 @@ pub fn find(folder: &Path) -> Result<Vec<Run>, UsageError> {
             && ["run.lock", "last", "best"]
                 .iter()
                 .any(|name| path.join(name).exists())
+            && !is_learning_curve(path)
     };
     let mut runs: Vec<Run> = WalkDir::new(folder)
         .max_depth(DEPTH)
@@ -130,14 +131,15 @@ pub fn find(folder: &Path) -> Result<Vec<Run>, UsageError> {
     Ok(runs)
 }
 
+/// Returns whether a folder is that of a learning curve, whose runs stand for themselves.
+fn is_learning_curve(path: &Path) -> bool {
+    matches!(Ensemble::open(path), Ok(Some(list)) if list.is_learning_curve())
+}
+
 /// Returns whether a folder is the run of a fold, which the run of all of them stands for.
 fn is_member(path: &Path) -> bool {
     let list = path.parent().map(Ensemble::open);
-    let name = path.file_name().map(|name| name.to_string_lossy());
-    match (list, name) {
-        (Some(Ok(Some(list))), Some(name)) => list.members.contains(&name.into_owned()),
-        _ => false,
-    }
+    matches!(list, Some(Ok(Some(list))) if list.has(path) && !list.is_learning_curve())
 }
 
 /// Returns the options in which the runs differ, but for the name of the recipe.

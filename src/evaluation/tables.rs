@@ -77,8 +77,19 @@ impl Evaluation {
         for (table, words) in folds.into_iter().chain(repeats) {
             let _ = writeln!(text, "\n{}\n\n{words}", table_text(&table));
         }
-        if let Some(comparison) = &self.comparison {
-            let _ = writeln!(text, "\nBeside {}: {}", comparison.with, comparison.words);
+        for slicing in &self.slices {
+            let lines = slicing.lines().join("\n");
+            let _ = writeln!(text, "\n{}\n\n{lines}", table_text(&slicing.table()));
+        }
+        match &self.comparisons[..] {
+            [] => {}
+            [comparison] => {
+                let _ = writeln!(text, "\nBeside {}: {}", comparison.with, comparison.words);
+            }
+            _ => {
+                let table = table_text(&self.comparison_table());
+                let _ = writeln!(text, "\n{table}\n\n{}", self.comparison_words());
+            }
         }
         text
     }

@@ -10,6 +10,7 @@ use super::{
     interval::{DRAWS, Estimate, middle, resample},
     measures::{Measurer, Measures, names},
     predictions::ScoredPredictions,
+    significance::LEVEL,
 };
 
 /// The result of a comparison. Differences are the second network's value minus the first's.
@@ -24,9 +25,6 @@ pub struct Comparison {
     /// Difference of each metric, with its 95 % interval.
     pub differences: BTreeMap<String, Estimate>,
 }
-
-/// Significance level below which a difference is reported as one.
-const LEVEL: f64 = 0.05;
 
 impl Comparison {
     /// Compares the predictions of two networks on the same images in the same order. `groups` and

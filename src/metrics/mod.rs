@@ -6,9 +6,11 @@ mod confusion;
 mod decision;
 mod interval;
 mod measures;
+mod power_law;
 mod predictions;
 mod ranking;
 mod report;
+mod significance;
 mod temperature;
 
 pub use compare::Comparison;
@@ -16,8 +18,10 @@ pub use confusion::{ClassScores, Confusion, Tally};
 pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, images_for, prediction_set};
 pub use interval::{Estimate, share, wilson};
 pub use measures::{ClassMeasures, RANKED_CLASSES};
+pub use power_law::{Forecast, PowerLaw, forecast};
 pub use predictions::{Bin, ScoredPredictions, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
+pub use significance::{LEVEL, differs, holm};
 pub use temperature::{
     TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval,
 };

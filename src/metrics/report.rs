@@ -49,6 +49,20 @@ pub struct ClassIntervals {
     pub average_precision: Estimate,
 }
 
+impl ClassIntervals {
+    /// Returns each metric with its name.
+    pub fn by_name(&self) -> [(&'static str, Estimate); 6] {
+        [
+            ("precision", self.precision),
+            ("recall", self.recall),
+            ("specificity", self.specificity),
+            ("f1", self.f1),
+            ("roc_auc", self.roc_auc),
+            ("average_precision", self.average_precision),
+        ]
+    }
+}
+
 /// Confidence compared with accuracy.
 #[derive(Clone, Debug, Serialize)]
 pub struct Calibration {

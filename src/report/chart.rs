@@ -34,6 +34,20 @@ pub struct Axis {
     pub label: &'static str,
     /// First and last value.
     pub range: [f64; 2],
+    /// Whether values are decimal logarithms of what is shown.
+    pub is_log: bool,
+}
+
+impl Axis {
+    /// Formats the label of a tick.
+    fn tick(&self, tick: f64) -> String {
+        let text = tick_text(tick);
+        if self.is_log {
+            format!("1e{text}")
+        } else {
+            text
+        }
+    }
 }
 
 /// A line of a chart.
@@ -61,6 +75,8 @@ pub struct Chart {
     /// Whether to draw the diagonal: chance in a ROC curve, perfect calibration in a reliability
     /// diagram.
     pub has_diagonal: bool,
+    /// Points with a vertical interval: x, value, low and high.
+    pub whiskers: Vec<[f64; 4]>,
     /// A marked value of x, and its label.
     pub mark: Option<(f64, String)>,
 }
@@ -124,6 +140,14 @@ impl Chart {
                 text x=(short(x.clamp(LEFT + 42.0, right - 42.0))) y=(TOP - 5.0) font-size="11"
                     text-anchor="middle" { (name) }
             }
+            @for [x, value, low, high] in &self.whiskers {
+                @let [[x, value], [_, low], [_, high]] =
+                    [*value, *low, *high].map(|y| self.place([*x, y]));
+                @if low.is_finite() && high.is_finite() {
+                    path d=(whisker(x, [low, high])) stroke=(COLORS[0]) stroke-width="1.5" {}
+                }
+                circle cx=(short(x)) cy=(short(value)) r="4" fill=(COLORS[0]) {}
+            }
             @for (index, series) in self.series.iter().enumerate() {
                 polyline points=(self.points(series)) fill="none"
                     stroke=(COLORS[index % COLORS.len()]) stroke-width="2" stroke-linejoin="round"
@@ -180,7 +204,7 @@ impl Chart {
                 line x1=(short(x)) y1=(TOP) x2=(short(x)) y2=(bottom) stroke="currentColor"
                     stroke-opacity="0.12" {}
                 text x=(short(x)) y=(bottom + 16.0) font-size="11" text-anchor="middle" {
-                    (tick_text(tick))
+                    (self.x.tick(tick))
                 }
             }
             @for tick in ticks(self.y.range) {
@@ -188,7 +212,7 @@ impl Chart {
                 line x1=(LEFT) y1=(short(y)) x2=(right) y2=(short(y)) stroke="currentColor"
                     stroke-opacity="0.12" {}
                 text x=(LEFT - 7.0) y=(short(y + 4.0)) font-size="11" text-anchor="end" {
-                    (tick_text(tick))
+                    (self.y.tick(tick))
                 }
             }
             rect x=(LEFT) y=(TOP) width=(right - LEFT) height=(HEIGHT) fill="none"
@@ -201,6 +225,13 @@ impl Chart {
                 transform=(format!("rotate(-90 16 {middle})")) { (self.y.label) }
         }
     }
+}
+
+/// Returns the path of a vertical interval with its end caps, in SVG units.
+fn whisker(x: f64, ends: [f64; 2]) -> String {
+    let [low, high] = ends.map(short);
+    let [left, middle, right] = [x - 4.0, x, x + 4.0].map(short);
+    format!("M{left} {low}H{right}M{middle} {low}V{high}M{left} {high}H{right}")
 }
 
 /// Returns a printable name, cut off after `letters` characters.

@@ -12,6 +12,7 @@ use crate::base::names::of_text;
 
 use super::{
     chart::{Chart, WIDTH, short},
+    intervals::Intervals,
     matrix::Matrix,
 };
 
@@ -36,6 +37,8 @@ pub enum Panel {
     Chart(Chart),
     /// A confusion matrix.
     Matrix(Matrix),
+    /// Values with their intervals.
+    Intervals(Intervals),
 }
 
 impl Panel {
@@ -43,6 +46,7 @@ impl Panel {
         match self {
             Self::Chart(chart) => chart.height(),
             Self::Matrix(matrix) => matrix.height(),
+            Self::Intervals(intervals) => intervals.height(),
         }
     }
 
@@ -50,6 +54,7 @@ impl Panel {
         match self {
             Self::Chart(chart) => &chart.title,
             Self::Matrix(matrix) => &matrix.title,
+            Self::Intervals(intervals) => &intervals.title,
         }
     }
 
@@ -57,6 +62,7 @@ impl Panel {
         match self {
             Self::Chart(chart) => chart.body(),
             Self::Matrix(matrix) => matrix.body(),
+            Self::Intervals(intervals) => intervals.body(),
         }
     }
 

@@ -52,6 +52,7 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
             x: Axis {
                 label: "epoch",
                 range: [epochs[0], epochs[epochs.len() - 1].max(epochs[0] + 1.0)],
+                is_log: false,
             },
             y: Axis {
                 label: if name == "loss" {
@@ -60,9 +61,11 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
                     "share of images"
                 },
                 range,
+                is_log: false,
             },
             series,
             bars: Vec::new(),
+            whiskers: Vec::new(),
             has_diagonal: false,
             mark: best.map(|epoch| (epoch as f64, format!("best: epoch {epoch}"))),
         })
@@ -188,6 +191,85 @@ pub fn reliability(calibration: &Calibration) -> Figure {
     }
 }
 
+/// Returns the loss by learning rate of a search, rates and losses by step, with the suggested
+/// rates (`valley` and `steepest`).
+pub fn rate_curve([rates, losses]: [&[f64]; 2], [valley, steepest]: [f64; 2]) -> Figure {
+    let points: Vec<[f64; 2]> = rates
+        .iter()
+        .zip(losses)
+        .map(|(rate, loss)| [rate.log10(), *loss])
+        .collect();
+    let suggested = |name: &str, rate: f64| {
+        let at = rates.iter().position(|other| *other == rate);
+        Series {
+            name: format!("{name}: {rate:.1e}"),
+            points: at.map(|at| points[at]).into_iter().collect(),
+        }
+    };
+    let suggested = [suggested("valley", valley), suggested("steepest", steepest)];
+    let axis = |label, range, is_log| Axis {
+        label,
+        range,
+        is_log,
+    };
+    let ends = [0, points.len().saturating_sub(1)].map(|at| points.get(at).map_or(0.0, |of| of[0]));
+    let loss = Series {
+        name: "loss, smoothed".to_owned(),
+        points: points.clone(),
+    };
+    Figure {
+        name: "learning_rate",
+        caption: "The loss of each step by its learning rate, smoothed.".to_owned(),
+        panels: vec![Panel::Chart(Chart {
+            title: "Search for a learning rate".to_owned(),
+            x: axis("learning rate", ends, true),
+            y: axis("loss", range_of(losses.iter().copied()), false),
+            series: std::iter::once(loss).chain(suggested).collect(),
+            bars: Vec::new(),
+            whiskers: Vec::new(),
+            has_diagonal: false,
+            mark: None,
+        })],
+    }
+}
+
+/// Returns the learning curve: number of training images, accuracy and its interval of each
+/// network, and points of the law that continues them.
+pub fn learning_curve(points: &[[f64; 4]], law: Vec<[f64; 2]>) -> Figure {
+    let values = points
+        .iter()
+        .flat_map(|point| point[1..].iter().copied())
+        .chain(law.iter().map(|point| point[1]));
+    let [low, high] = range_of(values);
+    let most = law.iter().map(|point| point[0]).fold(1.0, f64::max);
+    let axis = |label, range| Axis {
+        label,
+        range,
+        is_log: false,
+    };
+    let series = |name: &str, points| Series {
+        name: name.to_owned(),
+        points,
+    };
+    let measured = points.iter().map(|point| [point[0], point[1]]).collect();
+    Figure {
+        name: "learning_curve",
+        caption: "Accuracy on the validation images by the number of training images, with 95 % \
+                  intervals, continued to twice as many as a power of their number."
+            .to_owned(),
+        panels: vec![Panel::Chart(Chart {
+            title: "Learning curve".to_owned(),
+            x: axis("training images", [0.0, most * 1.03]),
+            y: axis("accuracy", [low, high.min(1.0)]),
+            series: vec![series("measured", measured), series("power law", law)],
+            bars: Vec::new(),
+            whiskers: points.to_vec(),
+            has_diagonal: false,
+            mark: None,
+        })],
+    }
+}
+
 /// Returns a chart whose axes both range from 0 to 1.
 fn unit_chart(
     title: &str,
@@ -198,6 +280,7 @@ fn unit_chart(
     let axis = |label| Axis {
         label,
         range: [0.0, 1.0],
+        is_log: false,
     };
     Panel::Chart(Chart {
         title: title.to_owned(),
@@ -205,6 +288,7 @@ fn unit_chart(
         y: axis(y),
         series,
         bars: Vec::new(),
+        whiskers: Vec::new(),
         has_diagonal,
         mark: None,
     })

@@ -10,11 +10,16 @@ mod figure;
 mod figures;
 mod heat;
 pub mod images;
+mod intervals;
 mod matrix;
 pub mod mosaic;
 mod page;
 pub mod text_table;
 
 pub use figure::{Figure, Panel};
-pub use figures::{MATRIX_CLASSES, confusion, curves, precision_recall, reliability, roc};
+pub use figures::{
+    MATRIX_CLASSES, confusion, curves, learning_curve, precision_recall, rate_curve, reliability,
+    roc,
+};
+pub use intervals::{Interval, Intervals};
 pub use page::{Gallery, Page, STYLE, Section, Shot, Table};

@@ -4,9 +4,9 @@
 mod clock;
 mod epoch;
 mod error;
+mod find_rate;
 mod fit;
 mod inputs;
-mod learner;
 mod measured;
 mod observer;
 mod outlook;
@@ -18,10 +18,10 @@ mod work;
 
 pub use clock::Outcome;
 pub use error::TrainError;
+pub use find_rate::find_rate;
 pub use fit::fit;
-pub use learner::Learner;
 pub use observer::Observer;
 pub use run::{Session, State, check_augmented_classes, check_memory, history, refuse_changes};
-pub use step::{StepInput, Stepper};
+pub use step::{Learner, StepInput, Stepper};
 pub use views::{Datasets, augmenters, levels_view, unlabeled_view};
 pub use work::Work;

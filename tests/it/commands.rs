@@ -473,6 +473,14 @@ fn two_runs_are_compared_on_the_same_images() {
         found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"),
         "{found}"
     );
+    let several = compared("bad run");
+    several.prints("| Compared with |");
+    several.prints("Corrected for 2 tests (Holm), bad is worse than this run on images like these");
+    let ran = "evaluate --checkpoint run --data other --device cpu --json --compare run bad";
+    let found = place.done(ran).json();
+    let corrected = [0, 1].map(|at| found["comparisons"][at]["corrected_p"].as_f64());
+    let p = [0, 1].map(|at| found["comparisons"][at]["mcnemar_p"].as_f64());
+    assert_eq!(corrected, [Some(1.0), p[1].map(|p| 2.0 * p)], "{found}");
     place.write("other/a/broken.png", "nothing");
     let ran = compared("run");
     assert_eq!(ran.err.matches("broken.png").count(), 1, "{}", ran.err);

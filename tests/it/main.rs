@@ -16,6 +16,7 @@ mod checkpoints;
 mod classes;
 mod commands;
 mod comparing;
+mod curves;
 mod damaged;
 mod demo;
 mod docs;
@@ -45,6 +46,7 @@ mod runs;
 #[cfg(feature = "serve")]
 mod serve;
 mod signals;
+mod slices;
 mod support;
 mod tidy;
 mod transfer;

@@ -182,6 +182,15 @@ fn prepared() -> &'static Place {
                 .save(place.path(&format!("new/{index}.jpg")));
             saved.expect("saved");
         }
+        let scanned = ["glioma", "no_tumor"].iter().flat_map(|class| {
+            let row = move |index| {
+                let scanner = if index % 2 == 0 { "A" } else { "B" };
+                format!("IMAGES/test/{class}/{index:03}.png,{class},{scanner}\n")
+            };
+            (0..10).map(row)
+        });
+        let rows: String = scanned.collect();
+        place.write("hospital.csv", &format!("path,label,scanner\n{rows}"));
         for folder in ["drawn", "datasets"] {
             fs::remove_dir_all(place.path(folder)).expect("removed");
         }

@@ -259,7 +259,7 @@ fn what_a_job_cannot_be_is_refused_before_the_first_step() {
         "found 6 ranks, but a step has 4 batches (train.accumulate)",
     );
     ran(&place, 2, "train --config small.toml --out run --folds 3")
-        .exits(2, "found 2 ranks for a run of folds");
+        .exits(2, "found 2 ranks for a run of several networks");
     assert!(!place.path("run").exists());
     let said = done(&place, 3, "train --config small.toml --out run");
     said.tells("at most 2 batches each: 4 of 6 places used");

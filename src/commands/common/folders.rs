@@ -8,20 +8,22 @@ use crate::{
     config::{self, Data, PHANTOM, Source},
 };
 
-/// Returns the folders of images that a configuration names.
-pub(in crate::commands) fn of_data(data: &Data) -> Vec<PathBuf> {
+/// Returns the folders and CSVs of images that a configuration names.
+pub(in crate::commands) fn sources(data: &Data) -> Vec<PathBuf> {
     let train = Some(data.train.as_str()).filter(|train| *train != PHANTOM);
     let named = [
         train,
         data.test.as_ref().and_then(Source::path),
         data.validation.path(),
     ];
-    named
-        .into_iter()
-        .flatten()
-        .map(names::to_path)
-        .filter(|path| path.is_dir())
-        .collect()
+    named.into_iter().flatten().map(names::to_path).collect()
+}
+
+/// Returns the folders of images that a configuration names.
+pub(in crate::commands) fn of_data(data: &Data) -> Vec<PathBuf> {
+    let mut folders = sources(data);
+    folders.retain(|path| path.is_dir());
+    folders
 }
 
 /// Returns the folders of images of a run. Empty if its configuration can't be read; a caller that

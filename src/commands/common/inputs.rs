@@ -44,7 +44,7 @@ pub(in crate::commands) fn load(config: &Config) -> anyhow::Result<TrainingData>
 /// # Errors
 /// Returns an error if the data can't be listed or trained on.
 pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<TrainingData> {
-    let data = match (config.train.folds, config.train.fold) {
+    let mut data = match (config.train.folds, config.train.fold) {
         (Some(folds), Some(fold)) => read_folds(config, folds)?.swap_remove(fold - 1),
         _ => {
             // The block ends the progress bar before the messages below.
@@ -57,6 +57,9 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
             )?
         }
     };
+    if let Some(fraction) = config.train.fraction {
+        data = data.with_fraction(fraction, config.seed);
+    }
     check_augmented_classes(config, &data.classes)?;
     tell_found(&data, "training", data.train.images.len());
     tell_found(&data, "validation", data.validation.images.len());

@@ -152,8 +152,8 @@ pub(in crate::commands) fn check(config: &Config, ranks: &Ranks) -> anyhow::Resu
     }
     ranks.check_same(&[("version of emberlens", env!("CARGO_PKG_VERSION").to_owned())])?;
     ranks.check_same_lines("recipe", &config.to_toml())?;
-    if config.all_folds().is_some() {
-        refuse_folds(ranks)?;
+    if config.all_folds().is_some() || !config.train.learning_curve.is_empty() {
+        refuse_several(ranks, "a run of several networks")?;
     }
     if count > batches {
         let message = format!(
@@ -185,17 +185,17 @@ pub(in crate::commands) fn check(config: &Config, ranks: &Ranks) -> anyhow::Resu
     Ok(())
 }
 
-/// Refuses to train a run of several networks by several ranks.
+/// Refuses to do by several ranks what one does.
 ///
 /// # Errors
 /// Returns an error if there are several.
-pub(in crate::commands) fn refuse_folds(ranks: &Ranks) -> anyhow::Result<()> {
+pub(in crate::commands) fn refuse_several(ranks: &Ranks, what: &str) -> anyhow::Result<()> {
     if !ranks.are_several() {
         return Ok(());
     }
     let message = format!(
-        "found {} ranks for a run of folds, which one process trains one after the other; start it \
-         without mpiexec and --ranks",
+        "found {} ranks for {what}, which is the work of one process; start it without mpiexec and \
+         --ranks",
         ranks.count()
     );
     Err(UsageError(message).into())

@@ -5,22 +5,23 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Args, Ended, begin, config_of_run, fetch_weights,
-    measure::{Results, best_checkpoint, reading, subject, validation, write},
+    Args, fetch_weights,
+    measure::{Results, subject, write},
+    members::{Member, Members},
     places::{RunRecipe, check_recipe, new_folder},
-    tell_of_moves, train_session,
+    recipe::{config_of_run, tell_of_moves},
     words::{summary_table, warn},
 };
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
-    checkpoint::{self, Checkpoint, CheckpointError, Ensemble, RunFolder, resolve_resumable},
+    checkpoint::{self, Checkpoint, Ensemble, RunFolder},
     commands::{
         common::{contact_sheet, exit_status::ExitStatus, inputs},
-        ui::{self, Terminal, say, signals::Signals},
+        ui::{self, say, signals::Signals},
     },
     config::Config,
-    data::{TrainingData, duplicates::scan::Scan, table::to_csv},
-    evaluation::{Evaluation, page::OUT_OF_FOLD, predictor::Predictor},
+    data::{TrainingData, table::to_csv},
+    evaluation::{Evaluation, page::OUT_OF_FOLD},
     nn::device::Compute,
     train::Session,
 };
@@ -135,23 +136,33 @@ impl Prepared {
     fn dry_resume(self, folder: RunFolder) -> anyhow::Result<ExitStatus> {
         let (run, mut folds) = self.run(folder, None);
         for (index, data) in folds.iter_mut().enumerate() {
-            run.restore(index, data)?;
+            run.members.restore(index, data)?;
         }
         say("A dry run: the run can be resumed.");
         Ok(ExitStatus::Done)
     }
 
     fn run(self, folder: RunFolder, whole: Option<RunRecipe>) -> (Run, Vec<TrainingData>) {
-        let own = RunRecipe {
-            path: folder.path().to_owned(),
-            config: self.config,
+        let count = self.folds.len();
+        let ensemble = Ensemble::of_folds(count);
+        let member = |(index, folder): (usize, &String)| Member {
+            folder: folder.clone(),
+            title: format!("Fold {} of {count}", index + 1),
+            config: self.config.of_fold(index + 1),
+        };
+        let members = Members {
+            members: ensemble.members.iter().enumerate().map(member).collect(),
+            own: RunRecipe {
+                path: folder.path().to_owned(),
+                config: self.config,
+            },
+            whole,
+            compute: self.compute,
         };
         let run = Run {
-            own,
-            whole,
-            ensemble: Ensemble::of_folds(self.folds.len()),
+            members,
             folder,
-            compute: self.compute,
+            ensemble,
         };
         (run, self.folds)
     }
@@ -179,7 +190,7 @@ impl Prepared {
         run.begin(&folds[0])?;
         let mut epochs = Vec::new();
         for (index, data) in folds.iter_mut().enumerate() {
-            match run.train_fold(index, data, signals)? {
+            match run.members.train(index, data, signals)? {
                 Ok(epoch) => epochs.push(epoch),
                 Err(status) => return Ok(Came::Ended(status)),
             }
@@ -190,22 +201,19 @@ impl Prepared {
 
 /// A run of several folds, which are counted from 0 here.
 pub(super) struct Run {
-    own: RunRecipe,
+    pub(super) members: Members,
     folder: RunFolder,
-    /// The run that it is a part of, if there is one.
-    whole: Option<RunRecipe>,
     ensemble: Ensemble,
-    pub(super) compute: Compute,
 }
 
 impl Run {
     /// Writes the files that precede the first fold.
     fn begin(&self, first: &TrainingData) -> anyhow::Result<()> {
-        let path = self.own.path.as_path();
+        let path = self.folder.path();
         if Ensemble::open(path)?.is_some() {
             return Ok(());
         }
-        self.own.write()?;
+        self.members.own.write()?;
         if !first.skipped.is_empty() {
             write_atomic(&path.join("skipped.csv"), &to_csv(&first.skipped))?;
         }
@@ -214,104 +222,27 @@ impl Run {
         }
         // From here on, the run can be resumed.
         self.ensemble.write(&self.folder)?;
-        if self.own.config.augment.is_active() {
-            let sample = contact_sheet::sample(&self.own.config.of_fold(1), first)?;
+        let first_member = &self.members.members[0].config;
+        if first_member.augment.is_active() {
+            let sample = contact_sheet::sample(first_member, first)?;
             write_atomic(&path.join("augmentation.png"), &sample)?;
         }
         Ok(())
     }
 
-    /// Trains a fold, unless it is trained already. Returns its best epoch, or the exit status if a
-    /// signal stopped it or it has none.
-    fn train_fold(
-        &self,
-        index: usize,
-        data: &mut TrainingData,
-        signals: &Signals,
-    ) -> anyhow::Result<Result<usize, ExitStatus>> {
-        let name = format!("Fold {} of {}", index + 1, self.ensemble.members.len());
-        let mut session = self.open(index, data)?;
-        if index == 0 {
-            // A resume with other data or a recipe that doesn't fit has ended by now.
-            self.whole.iter().try_for_each(RunRecipe::write)?;
-            self.own.write()?;
-        }
-        // What was seen of the images lies in the run folder now, and takes 4 KiB each.
-        data.survey = Scan::default();
-        let is_new = session.state.step == 0;
-        if is_new && index == 0 {
-            session.remarks.iter().for_each(|remark| say(remark));
-            say(&summary_table(&session));
-        }
-        let whole = &self.whole.as_ref().unwrap_or(&self.own).path;
-        let (training, held) = (data.train.images.len(), data.validation.images.len());
-        let (epoch, batch) = (session.state.epoch, session.state.batch);
-        say(&match session.finished() {
-            Some(end) => format!("{name}: nothing to train, {end}"),
-            None if is_new => format!("{name}: {training} training and {held} validation images"),
-            None => format!("{name}: resuming after epoch {epoch}, batch {batch}"),
-        });
-        if session.finished().is_none()
-            && let Ended::Stopped(status) = train_session(&mut session, whole, signals)?
-        {
-            return Ok(Err(status));
-        }
-        let Some((value, epoch)) = session.state.best.found else {
-            say(&format!(
-                "warning: {name}: no epoch had a usable metric, so there is no best one"
-            ));
-            return Ok(Err(ExitStatus::Partly));
-        };
-        let monitor = &self.own.config.train.checkpoint.monitor;
-        say(&format!("{name}: best epoch {epoch}, {monitor} {value:.4}"));
-        Ok(Ok(epoch))
-    }
-
-    /// Returns the session of a fold, restored or new, which has begun in its folder.
-    fn open(&self, index: usize, data: &mut TrainingData) -> anyhow::Result<Session> {
-        let path = self.path(index);
-        // The lock comes first, as that of any run that is resumed.
-        let folder = path.is_dir().then(|| RunFolder::open(&path)).transpose()?;
-        if let (Some(mut session), Some(folder)) = (self.restore(index, data)?, folder) {
-            session.begin(folder, data)?;
-            return Ok(session);
-        }
-        let config = self.own.config.of_fold(index + 1);
-        let mut session = Session::start(config, data, &self.compute.device)?;
-        begin(&mut session, data, RunFolder::create(&path)?)?;
-        Ok(session)
-    }
-
-    /// Restores the session of a fold, or returns `None` if nothing of it was saved.
-    fn restore(&self, index: usize, data: &mut TrainingData) -> anyhow::Result<Option<Session>> {
-        let path = self.path(index);
-        let last = match resolve_resumable(&path) {
-            Ok((last, _)) => last,
-            Err(CheckpointError::Missing(_) | CheckpointError::Unstarted(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let saved = checkpoint::load_resumable(&last)?;
-        saved.checkpoint.fetch_backbone(&Terminal)?;
-        let config = self.own.config.of_fold(index + 1);
-        let places = [path.as_path(), &last];
-        let session = Session::resume(config, data, places, &self.compute.device, saved)?;
-        session.remarks.iter().for_each(|remark| say(remark));
-        Ok(Some(session))
-    }
-
     /// Returns the run folder of a fold.
     pub(super) fn path(&self, index: usize) -> PathBuf {
-        self.own.path.as_path().join(&self.ensemble.members[index])
+        self.members.path(index)
     }
 
     /// Measures each fold, and all images by the networks that held them back.
     fn measure(self, mut folds: Vec<TrainingData>, epochs: &[usize]) -> anyhow::Result<Came> {
-        let path = self.own.path.as_path();
+        let path = self.folder.path();
         let evaluations = folds
             .iter()
             .zip(epochs)
             .enumerate()
-            .map(|(index, (data, epoch))| self.measure_fold(index, data, *epoch))
+            .map(|(index, (data, epoch))| self.members.measure(index, data, *epoch))
             .collect::<anyhow::Result<Vec<Evaluation>>>()?;
         let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(path)?)?;
         let metas = checkpoints.iter().map(|checkpoint| &checkpoint.meta);
@@ -320,7 +251,7 @@ impl Run {
             path,
             (&evaluation, OUT_OF_FOLD),
             &checkpoints,
-            &self.compute,
+            &self.members.compute,
         );
         write(&subject, path)?;
         Ok(Came::Measured(Box::new(Measured {
@@ -329,24 +260,6 @@ impl Run {
             evaluation,
             run: self,
         })))
-    }
-
-    /// Measures the best epoch of a fold on the images that it held back.
-    fn measure_fold(
-        &self,
-        index: usize,
-        data: &TrainingData,
-        epoch: usize,
-    ) -> anyhow::Result<Evaluation> {
-        let folder = self.path(index);
-        let checkpoint = best_checkpoint(&folder.join("best"), epoch)?;
-        let predictor = Predictor::new(&checkpoint, &self.compute, &Terminal)?;
-        let predictor = reading(predictor, &self.own.config);
-        let evaluation = validation(&predictor, &data.validation, &folder)?;
-        let of_fold = std::slice::from_ref(&checkpoint);
-        let subject = subject(&folder, (&evaluation, "val"), of_fold, &self.compute);
-        write(&subject, &folder)?;
-        Ok(evaluation)
     }
 }
 
@@ -360,10 +273,10 @@ impl Measured {
             evaluation,
         } = self;
         let results = Results {
-            config: &run.own.config,
-            path: &run.own.path,
+            config: &run.members.own.config,
+            path: &run.members.own.path,
             first: &run.path(0),
-            compute: &run.compute,
+            compute: &run.members.compute,
             checkpoints: &checkpoints,
         };
         results.present(&evaluation, data)

@@ -1,9 +1,13 @@
 //! `emberlens train`: trains by a recipe into a run folder, and resumes runs.
 
+mod curve;
 mod folds;
 mod live;
 mod measure;
+mod members;
 mod places;
+mod rate;
+mod recipe;
 mod repeats;
 mod resume;
 mod words;
@@ -22,20 +26,19 @@ use self::{
 };
 use super::{
     common::folders,
-    init::{Download, Draft, Wishes, is_list},
     ui::{
         self, TrainingView, say,
         signals::{self, Signals},
     },
 };
 use crate::{
-    base::{io::files::write_atomic, names, usage::UsageError},
-    checkpoint::{Ensemble, RunFolder},
+    base::{io::files::write_atomic, names},
+    checkpoint::RunFolder,
     commands::{
         common::{contact_sheet, exit_status::ExitStatus, inputs, job},
         ui::Terminal,
     },
-    config::{self, Config, DeviceName, Weights},
+    config::{Config, DeviceName, Weights},
     data::{TrainingData, duplicates::scan::Scan},
     nn::{device::Compute, estimate::Estimate, pretrained::fetch},
     ranks::Ranks,
@@ -91,6 +94,26 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     #[arg(value_parser = clap::value_parser!(u64).range(10..))]
     patience: u64,
+    /// Train on each of these fractions of the training images, to tell whether more images would
+    /// help, as train.learning_curve in the recipe does
+    #[arg(
+        long,
+        value_name = "F,F,...",
+        value_delimiter = ',',
+        conflicts_with = "resume"
+    )]
+    learning_curve: Vec<f64>,
+    /// Don't train, but search for a learning rate, as fastai's lr_find does: draws the loss by
+    /// rate and prints two suggestions
+    #[arg(
+        long,
+        value_name = "FILE.svg|png",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "learning_rate.svg",
+        conflicts_with_all = ["resume", "out", "dry_run"]
+    )]
+    find_rate: Option<PathBuf>,
     /// Change one value of the recipe, as in --set train.epochs=5
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -111,6 +134,11 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
         let change = count.map(|count| format!("train.{key}={count}"));
         args.overrides.extend(change);
     }
+    if !args.learning_curve.is_empty() {
+        let fractions = &args.learning_curve;
+        args.overrides
+            .push(format!("train.learning_curve={fractions:?}"));
+    }
     // Before any thread: MPI starts its own.
     let ranks = job::join(args.ranks.map(usize::from))?;
     ranks.set_patience(Duration::from_secs(args.patience));
@@ -119,9 +147,13 @@ pub fn run(mut args: Args) -> anyhow::Result<ExitStatus> {
         ranks: &ranks,
         signals: &signals,
     };
+    if let Some(file) = &args.find_rate {
+        job::refuse_several(&ranks, "a search for a learning rate")?;
+        return rate::find(&recipe::config_of(&args, &ranks)?, file);
+    }
     let status = match &args.resume {
         None => start(
-            config_of(&args, &ranks)?,
+            recipe::config_of(&args, &ranks)?,
             args.out.as_deref(),
             args.dry_run,
             process,
@@ -166,6 +198,9 @@ fn start(
         &Estimate::of(&config, 2, 1),
         matches!(config.device, DeviceName::Cpu | DeviceName::Ndarray),
     )?;
+    if !config.train.learning_curve.is_empty() {
+        return curve::start(config, (out, is_dry), signals);
+    }
     match (config.all_folds(), config.train.repeats) {
         (Some(_), Some(repeats)) => {
             return repeats::start(config, repeats, (out, is_dry), signals);
@@ -199,61 +234,6 @@ fn start(
     train(session, data, &compute, process)
 }
 
-/// Returns the recipe that the arguments name, or that is drafted for the images they name.
-fn config_of(args: &Args, ranks: &Ranks) -> anyhow::Result<Config> {
-    let path = args
-        .config
-        .as_deref()
-        .or(args.source.as_deref())
-        .expect("clap asks for one of them where there is no --resume");
-    match &args.source {
-        Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args, ranks),
-        _ if args.weights.is_some() || args.quick_trials || args.yes => Err(UsageError(format!(
-            "{} is no folder or CSV of images, whose recipe --weights, --quick-trials and --yes \
-             would help to choose; a recipe has model.weights",
-            names::of_path(path)
-        ))
-        .into()),
-        _ => Ok(config::load(path, &args.overrides)?),
-    }
-}
-
-/// Returns the recipe that `init` would write for a folder or list of images. It is kept in the run
-/// folder.
-fn recipe_for(folder: &Path, args: &Args, ranks: &Ranks) -> anyhow::Result<Config> {
-    let is_run = ["last", "best"]
-        .iter()
-        .any(|name| folder.join(name).join("meta.json").is_file());
-    if is_run || Ensemble::open(folder)?.is_some() {
-        let message = format!(
-            "{0} is a run, not a folder of images; to resume it: emberlens train --resume {0}",
-            names::of_path(folder)
-        );
-        return Err(UsageError(message).into());
-    }
-    let download = if args.dry_run {
-        Download::Never
-    } else {
-        Download::of(args.yes)
-    };
-    // Of several ranks, the first drafts it, and may ask its user.
-    let text = ranks.told_by_first(|| {
-        let draft = Draft::of(
-            folder,
-            &Wishes {
-                weights: args.weights.as_deref(),
-                has_trials: args.quick_trials,
-                download,
-            },
-        )?;
-        say(&draft.about);
-        anyhow::Ok(draft.text.into_bytes())
-    })?;
-    let text = String::from_utf8(text)?;
-    let origin = PathBuf::from(format!("the recipe for {}", names::of_path(folder)));
-    Ok(config::parse(&text, &origin, &args.overrides)?)
-}
-
 /// Downloads published weights that a recipe names, unless they are cached.
 fn fetch_weights(config: &Config) -> anyhow::Result<()> {
     if config.model.weights() == Weights::Imagenet {
@@ -277,17 +257,6 @@ fn begin(session: &mut Session, data: &TrainingData, folder: RunFolder) -> anyho
         }
     }
     Ok(())
-}
-
-/// Returns the recipe to resume a run with: its own unless the arguments name one.
-fn config_of_run(args: &Args, run: &Path) -> anyhow::Result<Config> {
-    let own = run.join("config.toml");
-    let recipe = args.config.as_deref().unwrap_or(&own);
-    Ok(config::load(recipe, &args.overrides)?)
-}
-
-fn tell_of_moves(_: &anyhow::Error) {
-    say("If the images have moved, name the new folder: --set data.train=FOLDER");
 }
 
 /// Trains, then measures the best epoch on the test images.

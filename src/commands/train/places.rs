@@ -91,11 +91,12 @@ pub(super) fn check_recipe(
     refuse_changes(&config::load(&recipe, &[])?, config)?;
     let folds = config.all_folds().map(Ensemble::of_folds);
     let repeats = config.train.repeats.map(Ensemble::of_repeats);
-    match repeats.or(folds) {
+    let curve = config.train.learning_curve.last().copied();
+    match repeats.or(folds).or(curve.map(Ensemble::of_fraction)) {
         Some(expected) if expected == *ensemble => Ok(()),
         _ => Err(UsageError(format!(
-            "train.folds or train.repeats was changed: found other runs in ensemble.json than it \
-             asks for; put it back as it was: {}",
+            "train.folds, train.repeats or train.learning_curve was changed: found other runs in \
+             ensemble.json than it asks for; put it back as it was: {}",
             names::of_path(&recipe)
         ))
         .into()),

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::{
-    Args, config_of_run,
+    Args,
     folds::{Came, Measured, Prepared},
     measure::Results,
     places::{RunRecipe, check_recipe, new_folder},
-    tell_of_moves,
+    recipe::{config_of_run, tell_of_moves},
 };
 use crate::{
     base::names,
@@ -112,7 +112,7 @@ fn train(
         config,
         path,
         first: &run.path(0),
-        compute: &run.compute,
+        compute: &run.members.compute,
         checkpoints: &checkpoints,
     };
     results.present(

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Args, Process, config_of_run, folds, places::newest_run, repeats, tell_of_moves, train,
+    Args, Process, curve, folds,
+    places::newest_run,
+    recipe::{config_of_run, tell_of_moves},
+    repeats, train,
     words::warn,
 };
 use crate::{
@@ -53,10 +56,12 @@ pub(super) fn run(
     }
     let run = run_to_resume(args, run)?;
     if let Some(ensemble) = Ensemble::open(&run)? {
-        job::refuse_folds(ranks)?;
+        job::refuse_several(ranks, "a run of several networks")?;
         let of_repeats = Ensemble::of_repeats(ensemble.members.len());
         let resume = if ensemble == of_repeats {
             repeats::resume
+        } else if ensemble.is_learning_curve() {
+            curve::resume
         } else {
             folds::resume
         };

@@ -25,6 +25,7 @@ pub(super) fn check_train(train: &Train, problems: &mut Problems) {
         rules.require(count > 0, key, count, "1 or more");
     }
     check_folds(train, &mut rules);
+    check_fractions(train, &mut rules);
     rules.require(train.workers <= 64, "workers", train.workers, "0 to 64");
     let (key, smoothing) = ("label_smoothing", train.label_smoothing);
     rules.require(
@@ -106,6 +107,42 @@ fn check_folds(train: &Train, rules: &mut Under<'_>) {
         ),
         (Some(repeats), ..) => rules.require(repeats >= 2, "repeats", repeats, "2 or more"),
         (None, ..) => {}
+    }
+}
+
+/// Checks the fractions of the training images.
+fn check_fractions(train: &Train, rules: &mut Under<'_>) {
+    let is_fraction = |fraction: &f64| *fraction > 0.0 && *fraction <= 1.0;
+    if let Some(fraction) = train.fraction {
+        let expected = "a number above 0 and at most 1";
+        rules.require(is_fraction(&fraction), "fraction", fraction, expected);
+    }
+    let curve = &train.learning_curve;
+    if curve.is_empty() {
+        return;
+    }
+    let rises = curve.windows(2).all(|pair| pair[0] < pair[1]);
+    rules.require(
+        curve.len() > 1 && rises && curve.iter().all(is_fraction),
+        "learning_curve",
+        curve
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+        "two or more rising numbers above 0 and at most 1, such as 0.25, 0.5, 1",
+    );
+    let others = [
+        ("folds", train.folds.is_some()),
+        ("fraction", train.fraction.is_some()),
+        ("max_time", train.max_time.is_some()),
+    ];
+    for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
+        rules.bad(
+            key,
+            "doesn't go with train.learning_curve, which trains a network on each of several \
+             fractions of the same training images; leave one of them out",
+        );
     }
 }
 
@@ -258,6 +295,22 @@ mod tests {
                 "`train.repeats`",
             ),
             ("train.fold=1", "`train.fold`"),
+            ("train.fraction=0.0", "`train.fraction`"),
+            ("train.fraction=1.5", "`train.fraction`"),
+            ("train.learning_curve=[0.5]", "`train.learning_curve`"),
+            ("train.learning_curve=[1.0, 0.5]", "`train.learning_curve`"),
+            (
+                "train={ learning_curve = [0.5, 1.0], folds = 3 }",
+                "`train.folds`",
+            ),
+            (
+                "train={ learning_curve = [0.5, 1.0], fraction = 1.0 }",
+                "`train.fraction`",
+            ),
+            (
+                "train={ learning_curve = [0.5, 1.0], max_time = '1h' }",
+                "`train.max_time`",
+            ),
             ("train={ folds = 5, fold = 6 }", "`train.fold`"),
             ("train={ folds = 5, max_time = '1h' }", "`train.max_time`"),
             ("train.max_time=soon", "can't read `soon`"),

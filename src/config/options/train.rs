@@ -33,6 +33,15 @@ pub struct Train {
     /// recipes may be the seed alone; only with `folds`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<usize>,
+    /// Trains a network on each of these fractions of the training images, rising from above 0 to 1
+    /// at most, as a run of its own in the run folder, and tells whether more images would help.
+    /// The validation images are the same for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learning_curve: Vec<f64>,
+    /// Trains on this fraction of the training images alone, above 0 and at most 1: stratified by
+    /// class and seeded, groups and copies as a whole. A smaller fraction is part of a larger one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fraction: Option<f64>,
     /// With frozen layers and augmentation: the number of augmented variants per image whose frozen
     /// features are cached; epochs cycle through them (epoch e uses those of epoch e mod N). With 0
     /// they are drawn and computed anew in each epoch.
@@ -101,6 +110,8 @@ impl Default for Train {
             folds: None,
             fold: None,
             repeats: None,
+            learning_curve: Vec::new(),
+            fraction: None,
             feature_cache: 0,
             batch_size: 32,
             workers: 1,

@@ -12,7 +12,7 @@ use super::{
 use crate::base::words::{listed, nearest};
 
 /// Keys by the names that other programs use, and ours.
-const ELSEWHERE: [(&str, &str); 39] = [
+const ELSEWHERE: [(&str, &str); 40] = [
     ("arch", "model.architecture"),
     ("backbone", "model.architecture"),
     ("network", "model.architecture"),
@@ -32,6 +32,7 @@ const ELSEWHERE: [(&str, &str); 39] = [
     ("n_repeats", "train.repeats"),
     ("n_splits", "train.folds"),
     ("num_epochs", "train.epochs"),
+    ("train_sizes", "train.learning_curve"),
     ("image_shape", "data.image_size"),
     ("img_size", "data.image_size"),
     ("imgsz", "data.image_size"),

@@ -17,6 +17,8 @@ pub(super) struct Columns {
     pub separator: char,
     /// Index of the column of each of [`ROLES`], if there is one.
     pub roles: [Option<usize>; 5],
+    /// Names of the columns, as the header has them; empty without a header.
+    pub names: Vec<String>,
     /// Number of fields in a line.
     pub count: usize,
     /// Number of records before the data: the header, and Excel's `sep=` line.
@@ -141,7 +143,7 @@ pub(super) fn understand(text: &str) -> Result<(Columns, Vec<Record>), (usize, S
 }
 
 /// Returns a name in small letters, with underscores for spaces, line breaks and hyphens.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let words: Vec<_> = name.split_whitespace().collect();
     words.join("_").to_lowercase().replace('-', "_")
 }
@@ -212,6 +214,7 @@ fn of_header(names: &[String], separator: char) -> Result<Columns, String> {
     Ok(Columns {
         separator,
         roles,
+        names: names.iter().map(|name| of_text(name)).collect(),
         count: names.len(),
         head: 1,
         words,
@@ -236,6 +239,7 @@ fn without_header(names: &[String], separator: char) -> Option<Result<Columns, S
     Some(Ok(Columns {
         separator,
         roles: [Some(path), Some(1 - path), None, None, None],
+        names: Vec::new(),
         count: 2,
         head: 0,
         words,

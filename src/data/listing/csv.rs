@@ -25,7 +25,7 @@ const NAMED: usize = 5;
 
 /// How a file was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum How {
+pub(super) enum How {
     /// By the name in the list.
     AsWritten,
     /// With backslashes read as slashes.
@@ -96,7 +96,7 @@ pub(super) fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError>
 }
 
 /// Reads a list as text. The inner error says what the file is instead of a list.
-fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
+pub(super) fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
     let ending = path
         .extension()
         .unwrap_or_default()
@@ -126,8 +126,8 @@ fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
 }
 
 /// The fields of a line.
-struct Row<'a> {
-    path: &'a str,
+pub(super) struct Row<'a> {
+    pub(super) path: &'a str,
     label: &'a str,
     split: Option<Part>,
     group: Option<String>,
@@ -136,7 +136,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// Reads the fields of a record. The error says what is wrong with it.
-    fn of(record: &'a Record, columns: &Columns) -> Result<Self, String> {
+    pub(super) fn of(record: &'a Record, columns: &Columns) -> Result<Self, String> {
         let fields = &record.fields;
         // Spreadsheets pad lines with empty fields, and leave out empty ones at the end.
         let is_longer = fields
@@ -217,7 +217,7 @@ fn weight_of(text: &str, separator: char) -> Result<f32, String> {
 
 /// Returns the file of a line, relative to `folder`, and how it was found, or the reason why there
 /// is none. `is_latin` says that the list isn't encoded in UTF-8.
-fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), String> {
+pub(super) fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), String> {
     let written = folder.join(text);
     let Some(reason) = no_file(&written) else {
         return Ok((written, How::AsWritten));

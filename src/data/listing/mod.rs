@@ -10,12 +10,14 @@ pub mod phantom;
 mod records;
 pub mod split;
 mod text;
+mod values;
 mod walk;
 
 use std::path::{Path, PathBuf};
 
 pub use exclude::Exclude;
 pub use passed_over::{Kind, PassedOver};
+pub use values::Values;
 pub use walk::{Found, no_file, walk};
 
 use super::error::DataError;

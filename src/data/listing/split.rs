@@ -145,6 +145,29 @@ pub fn folds(members: &[Member], count: usize, seed: u64) -> Vec<usize> {
     folds
 }
 
+/// Returns for each member the fraction of its class that comes before its cluster of groups and
+/// duplicates, in an order drawn from the seed. Those below a fraction are that fraction of each
+/// class, as nearly as whole clusters allow, and never none of it.
+pub fn starts(members: &[Member], seed: u64) -> Vec<f64> {
+    let clusters = clusters(members);
+    let num_classes = members.iter().map(|member| member.class + 1).max();
+    let mut totals = vec![0usize; num_classes.unwrap_or(0)];
+    for cluster in &clusters {
+        totals[members[cluster[0]].class] += cluster.len();
+    }
+    let mut before = vec![0usize; totals.len()];
+    let mut starts = vec![0.0; members.len()];
+    for at in permutation(&mut stream(seed, Purpose::Folds, [3, 0, 0]), clusters.len()) {
+        let class = members[clusters[at][0]].class;
+        let start = before[class] as f64 / totals[class] as f64;
+        clusters[at]
+            .iter()
+            .for_each(|member| starts[*member] = start);
+        before[class] += clusters[at].len();
+    }
+    starts
+}
+
 /// Explains why one of `count` folds is empty, as the continuation of "found no validation images,
 /// expected one or more".
 pub fn why_none_dealt(members: &[Member], count: usize) -> String {

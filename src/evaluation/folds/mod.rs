@@ -97,6 +97,7 @@ impl Evaluation {
                 .iter()
                 .flat_map(|(_, found)| found.damaged.clone())
                 .collect(),
+            files: Vec::new(),
         };
         // Each network may have decisions of its own, which say nothing of the others.
         let meta = Meta {
@@ -341,6 +342,7 @@ mod tests {
                 copied: None,
                 skipped: Vec::new(),
                 damaged: Vec::new(),
+                files: Vec::new(),
             };
             (&meta, judged.evaluated(&meta, String::new()))
         };

@@ -72,6 +72,7 @@ impl Evaluation {
             copied: None,
             skipped: first.skipped.clone(),
             damaged: first.damaged.clone(),
+            files: Vec::new(),
         };
         Self {
             repeats: Some(Repeats::of(repeats)),

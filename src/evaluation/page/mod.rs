@@ -130,6 +130,7 @@ impl Subject<'_> {
                 ),
                 reliability(calibration),
             ])
+            .chain(self.evaluation.slice_figure())
             .collect()
     }
 
@@ -141,7 +142,12 @@ impl Subject<'_> {
         } else {
             Table::default()
         };
-        vec![
+        let slices = found.slices.iter().map(|slicing| Section {
+            title: "Slices",
+            words: slicing.lines(),
+            table: slicing.table(),
+        });
+        let sections = vec![
             Section {
                 title: "Measures",
                 words: found.measure_words(),
@@ -175,7 +181,8 @@ impl Subject<'_> {
                 words: Vec::new(),
                 table: mistakes,
             },
-        ]
+        ];
+        sections.into_iter().chain(slices).collect()
     }
 
     fn data_table(&self, split: &[SplitRow]) -> Table {

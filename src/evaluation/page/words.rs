@@ -21,6 +21,7 @@ impl Subject<'_> {
             per_class,
             calibration,
             decisions,
+            slices,
             ..
         } = self.evaluation;
         let mut lead = vec![format!(
@@ -63,6 +64,7 @@ impl Subject<'_> {
             ),
         });
         lead.extend(decisions.words());
+        lead.extend(slices.iter().map(|slicing| slicing.words.join(" ")));
         lead.push(
             "Measured on these images only: nothing is known about images from other devices, \
              places or people."
