@@ -90,10 +90,13 @@ impl Slicing {
         };
         let Estimate { value, low, high } = slice.metric("accuracy");
         format!(
-            "By {by}, {} is the worst of {}: accuracy {value:.3} (95 %: {low:.3} to {high:.3}) on \
+            "By {by}, {} is the {}: accuracy {value:.3} (95 %: {low:.3} to {high:.3}) on \
              {}, {:.3} below the others; {}, {}: {verdict}.",
             of_text(&slice.name),
-            counted(count, "slice"),
+            match count {
+                1 => "only slice large enough to tell".to_owned(),
+                count => format!("worst of {count} slices"),
+            },
             counted(slice.images, "image"),
             -slice.difference,
             p_words(p),
