@@ -132,20 +132,8 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     let by = By::find(&args.by, &lists(args, run)?)?;
     let images = images(args, &checkpoints, &paths[0])?;
     let tta = |path: &Path| args.tta.map(|rounds| Tta::of_run(rounds, path)).transpose();
-    let other = |run: &PathBuf| {
-        let paths = checkpoint::resolve_all(run)?;
-        anyhow::Ok(Other {
-            path: run.clone(),
-            checkpoints: checkpoint::load_all(&paths)?,
-            tta: tta(&paths[0])?,
-        })
-    };
     // One that can't be loaded ends the command before minutes of work.
-    let others = args
-        .compare
-        .iter()
-        .map(other)
-        .collect::<Result<Vec<_>, _>>()?;
+    let others = Other::of_all(&args.compare, &tta)?;
     let tta = tta(&paths[0])?;
     let compute = ui::open_device(job::device(args.device, ranks)?)?;
     let keep = if args.logits.is_some() {
@@ -181,11 +169,9 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
         evaluation: &evaluation,
         name: &images.name,
         checkpoints: &checkpoints,
-        run: if checkpoints.len() == 1 {
-            run
-        } else {
-            Some(&args.checkpoint)
-        },
+        run: Some(args.checkpoint.as_path())
+            .filter(|_| checkpoints.len() > 1)
+            .or(run),
         compute: &compute,
     };
     present(args, &subject, &paths[0])
@@ -196,6 +182,24 @@ struct Other {
     path: PathBuf,
     checkpoints: Vec<Checkpoint>,
     tta: Option<Tta>,
+}
+
+impl Other {
+    /// Loads the runs in these folders; `tta` returns the augmentation of a run.
+    fn of_all(
+        runs: &[PathBuf],
+        tta: &dyn Fn(&Path) -> anyhow::Result<Option<Tta>>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let other = |run: &PathBuf| {
+            let paths = checkpoint::resolve_all(run)?;
+            Ok(Self {
+                path: run.clone(),
+                checkpoints: checkpoint::load_all(&paths)?,
+                tta: tta(&paths[0])?,
+            })
+        };
+        runs.iter().map(other).collect()
+    }
 }
 
 /// Returns the checkpoints that the arguments name.

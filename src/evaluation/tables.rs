@@ -72,6 +72,12 @@ impl Evaluation {
         if let Some(words) = Damaged::words(&self.damaged) {
             let _ = writeln!(text, "{words}");
         }
+        self.add_groups(&mut text);
+        text
+    }
+
+    /// Adds the tables of folds, repeats, slices and comparisons.
+    fn add_groups(&self, text: &mut String) {
         let folds = self.folds.as_ref().map(|of| (of.table(), of.words()));
         let repeats = self.repeats.as_ref().map(|of| (of.table(), of.words()));
         for (table, words) in folds.into_iter().chain(repeats) {
@@ -91,7 +97,6 @@ impl Evaluation {
                 let _ = writeln!(text, "\n{table}\n\n{}", self.comparison_words());
             }
         }
-        text
     }
 
     /// Returns the metrics on the images that the run didn't know, if it knew some.

@@ -10,8 +10,12 @@ fn place_with_list() -> Place {
     let place = Place::new();
     place.classes("images", &[24, 24]);
     let line = |class: &str, index: usize| {
-        let scanner = if index % 3 == 0 { "B" } else { "A" };
-        let split = if index % 2 == 0 { "train" } else { "test" };
+        let scanner = if index.is_multiple_of(3) { "B" } else { "A" };
+        let split = if index.is_multiple_of(2) {
+            "train"
+        } else {
+            "test"
+        };
         format!(
             "images/{class}/{index:03}.png,{class},{split},{scanner},{}\n",
             20 + index
@@ -30,6 +34,23 @@ fn place_with_list() -> Place {
     place
 }
 
+/// Images and right ones by scanner, of a CSV of predictions.
+fn counts_of_scanners(predictions: &str) -> BTreeMap<&str, [f64; 2]> {
+    let mut counts: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
+    for row in predictions.lines().skip(1) {
+        let fields: Vec<&str> = row.split(',').collect();
+        let index: usize = fields[0][fields[0].len() - 7..][..3]
+            .parse()
+            .expect("a number");
+        let counts = counts
+            .entry(if index.is_multiple_of(3) { "B" } else { "A" })
+            .or_default();
+        counts[0] += 1.0;
+        counts[1] += f64::from(u8::from(fields[1] == fields[2]));
+    }
+    counts
+}
+
 #[test]
 fn slices_have_the_figures_of_their_rows_in_tables_files_and_the_report() {
     let place = place_with_list();
@@ -45,18 +66,7 @@ fn slices_have_the_figures_of_their_rows_in_tables_files_and_the_report() {
     assert_eq!(of_list["slices"], found["slices"]);
 
     let predictions = place.read("results/predictions.csv");
-    let mut counts: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
-    for row in predictions.lines().skip(1) {
-        let fields: Vec<&str> = row.split(',').collect();
-        let index: usize = fields[0][fields[0].len() - 7..][..3]
-            .parse()
-            .expect("a number");
-        let counts = counts
-            .entry(if index % 3 == 0 { "B" } else { "A" })
-            .or_default();
-        counts[0] += 1.0;
-        counts[1] += f64::from(u8::from(fields[1] == fields[2]));
-    }
+    let counts = counts_of_scanners(&predictions);
     let slicings = found["slices"].as_array().expect("a list");
     assert_eq!(slicings.len(), 3);
     for slice in slicings[0]["slices"].as_array().expect("a list") {

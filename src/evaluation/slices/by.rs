@@ -97,10 +97,7 @@ impl By {
 /// Returns the error for a name that nothing has.
 fn unknown(name: &str, lists: &[Values]) -> UsageError {
     let columns: Vec<String> = lists.iter().flat_map(|list| list.names.clone()).collect();
-    let meant = nearest(
-        name,
-        columns.iter().map(String::as_str).chain(KNOWN.into_iter()),
-    );
+    let meant = nearest(name, columns.iter().map(String::as_str).chain(KNOWN));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
     let of_lists = match columns.is_empty() {
         true => "a column of a CSV of the images, and there is no CSV".to_owned(),
