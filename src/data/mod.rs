@@ -10,8 +10,10 @@ mod error;
 mod held;
 pub mod listing;
 mod load;
+pub mod pack;
 mod parts;
 pub mod pixels;
+pub mod shards;
 pub mod store;
 pub mod table;
 

@@ -43,6 +43,7 @@ mod resume;
 mod runs;
 #[cfg(feature = "serve")]
 mod serve;
+mod shards;
 mod signals;
 mod support;
 mod tidy;

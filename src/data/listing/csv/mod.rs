@@ -1,6 +1,10 @@
 //! Turns a CSV into a listing. Finds the file of each line; a file that isn't there is listed with
 //! the reason and the line, and doesn't end the reading.
 
+mod columns;
+mod records;
+mod text;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -8,11 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    EXTENSIONS, Entry, Exclude, Kind, Listing, Part, Unreadable,
+use self::{
     columns::{Columns, Role, understand},
     records::Record,
     text::{Text, decode, to_windows_1252},
+};
+use super::{
+    EXTENSIONS, Entry, Exclude, Kind, Listing, Part, Unreadable,
     walk::{NOT_THERE, no_file},
 };
 use crate::{base::names, data::error::DataError};
