@@ -17,17 +17,19 @@ fn with_shards(train: &str) -> Place {
     place
 }
 
-/// The rows of a CSV, without what stands in front of the image's own path.
-fn rows(place: &Place, file: &str) -> Vec<String> {
-    let text = place.read(file);
-    let row = |line: &str| match line.split_once(".tar/") {
-        Some((_, rest)) => rest.to_owned(),
-        None => line
-            .split_once('/')
-            .map_or(line, |(_, rest)| rest)
-            .to_owned(),
+/// The rows of `split.csv`, without what stands in front of the image's own path and without the
+/// paths of copies.
+fn rows(place: &Place, run: &str) -> Vec<String> {
+    let row = |line: &str| {
+        let (line, _) = line.rsplit_once(',').expect("a last column");
+        let from = line.find(".tar/").map_or(line.find('/'), |at| Some(at + 4));
+        line[from.unwrap_or(0)..].to_owned()
     };
-    text.lines().map(row).collect()
+    place
+        .read(&format!("{run}/split.csv"))
+        .lines()
+        .map(row)
+        .collect()
 }
 
 #[test]
@@ -37,10 +39,7 @@ fn a_folder_and_its_shards_give_the_same_weights() {
     let shards = "--set data.train=packed/train --set data.test=packed/test";
     place.done(&format!("train --config small.toml --out shards {shards}"));
     assert!(place.result("folder") == place.result("shards"));
-    assert_eq!(
-        rows(&place, "folder/split.csv"),
-        rows(&place, "shards/split.csv")
-    );
+    assert_eq!(rows(&place, "folder"), rows(&place, "shards"));
     // Whatever way the shards are named, and however they are kept.
     let pattern = "--set data.train=packed/train/shard-{000000..000004}.tar --set data.cache=disk";
     place.done(&format!(
@@ -66,11 +65,11 @@ fn a_folder_and_its_shards_give_the_same_weights() {
 }
 
 #[test]
-fn a_run_goes_on_with_shards_in_the_middle_of_an_epoch() {
+fn a_run_on_a_folder_goes_on_with_its_shards() {
     let place = with_shards("epochs = 3");
     place.done("train --config small.toml --out whole");
-    place.done("train --config small.toml --out part --max-steps 7");
-    let shards = "--set data.train=packed/train --set data.test=packed/test";
+    place.done("train --config small.toml --out part --set train.epochs=1");
+    let shards = "--set train.epochs=3 --set data.train=packed/train --set data.test=packed/test";
     place.done(&format!("train --resume part {shards}"));
     assert!(place.result("whole") == place.result("part"));
 }
@@ -138,9 +137,9 @@ fn a_list_keeps_its_parts_groups_and_weights() {
     assert_eq!(
         lines[1..],
         [
-            ["x/a/000.png", "x", "train", "p", "1"],
-            ["y/a/001.png", "y", "train", "q", "2"],
-            ["x/b/001.png", "x", "train", "p", "1"],
+            ["x/a/000.png", "x", "train", "p", "1.0"],
+            ["y/a/001.png", "y", "train", "q", "2.0"],
+            ["x/b/001.png", "x", "train", "p", "1.0"],
         ]
     );
     place.write("train/list.csv", "path,label\na/000.png,x\na/99.png,y\n");
@@ -154,20 +153,20 @@ fn an_index_counts_classes_and_writes_a_list() {
     let place = with_shards("epochs = 1");
     let found = place.done("index packed/train/shard-00000[01].tar");
     found.prints("Found 14 images belonging to 2 classes.");
-    place.done("index packed/train --out lists/train.csv");
-    let list = place.read("lists/train.csv");
+    place.done("index packed/train --out train.csv");
+    let list = place.read("train.csv");
     assert!(list.starts_with("path,label,split,group,weight,start,length\n"));
-    let set = "--set data.train=lists/train.csv";
+    let set = "--set data.train=train.csv";
     place.done(&format!("train --config small.toml --out run {set}"));
     place.done("train --config small.toml --out folder");
     assert!(place.result("run") == place.result("folder"));
     // Each line says where the bytes are.
     let fields: Vec<_> = list.lines().nth(1).expect("an image").split(',').collect();
     let (shard, name) = fields[0].split_once(".tar/").expect("in a shard");
-    let shard = fs::read(format!("{shard}.tar")).expect("an absolute path");
+    let shard = place.bytes(&format!("{shard}.tar"));
     let [start, length] = [5, 6].map(|at| fields[at].parse::<usize>().expect("a number"));
     assert!(shard[start..start + length] == place.bytes(&format!("train/{name}")));
-    let again = place.run("index packed/train --out lists/train.csv");
+    let again = place.run("index packed/train --out train.csv");
     again.exits(2, "there is a file of that name");
     place
         .run("index train")

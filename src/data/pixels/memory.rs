@@ -3,11 +3,15 @@
 //! image that never will is refused.
 
 use std::{
+    io,
     path::Path,
     sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{base::memory::total_bytes, data::shards::Place};
+use crate::{
+    base::memory::total_bytes,
+    data::shards::{Place, is_shard},
+};
 
 /// Environment variable with the budget in MiB, used unless the configuration sets one.
 pub const VARIABLE: &str = "EMBERLENS_DECODE_MEMORY_MB";
@@ -235,7 +239,14 @@ fn with_file_of<T>(
 ) -> Result<T, Unread> {
     let mut lacking = None;
     loop {
-        let found = Place::of(path).map_err(|error| error.to_string())?;
+        let found = Place::of(path).map_err(|error| {
+            let is_shard = || path.ancestors().skip(1).any(is_shard);
+            // A shard that isn't known yet; a name that isn't in it is an image's fault.
+            match error.kind() {
+                io::ErrorKind::Other if is_shard() => Unread::Lost(error.to_string()),
+                _ => Unread::Bad(error.to_string()),
+            }
+        })?;
         // The missing memory is taken before the file is read again, so that the second attempt
         // succeeds.
         let mut room = match lacking {

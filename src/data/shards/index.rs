@@ -23,8 +23,12 @@ use crate::{
 /// Part of the key. Raise it when an index holds other things.
 const VERSION: &str = "emberlens shard 1";
 
-/// Number of bytes at the end of a shard that its key contains. Writers pad with zeros up to 10 KiB.
+/// Number of bytes at the end of a shard that its key contains. Writers pad with zeros up to 10
+/// KiB.
 const END: u64 = 16 << 10;
+
+/// Size of a block: headers and contents begin at a multiple of it, and zeros follow the last one.
+const BLOCK: u64 = 512;
 
 /// Extensions of members that hold the label of the image with the same name, the one that counts
 /// first.
@@ -154,6 +158,9 @@ fn index(path: &Path, length: u64) -> Result<Index, DataError> {
             .add(entry.map_err(damaged)?, length)
             .map_err(damaged)?;
     }
+    if length < reading.end.saturating_add(BLOCK) {
+        return Err(damaged(io::Error::other("its end is missing")));
+    }
     Ok(reading.done())
 }
 
@@ -195,12 +202,16 @@ struct Reading {
     /// Names of files that are stored under another name, and that name.
     links: Vec<(String, String)>,
     num_links: usize,
+    /// Position after the last member.
+    end: u64,
 }
 
 impl Reading {
     /// Adds an entry of a tar file of `end` bytes.
     fn add(&mut self, mut entry: Entry<'_, File>, end: u64) -> io::Result<()> {
         let kind = entry.header().entry_type();
+        let last = entry.raw_file_position().saturating_add(entry.size());
+        self.end = last.checked_next_multiple_of(BLOCK).unwrap_or(last);
         let Some(name) = name_of(&entry.path()?) else {
             return Ok(());
         };
@@ -446,9 +457,12 @@ pub(in crate::data) mod tests {
         let whole = fs::read(&shard).expect("read");
         let mut damaged = whole.clone();
         damaged[20] ^= 1;
-        let cases: [(&[u8], &str); 6] = [
+        let cases: [(&[u8], &str); 8] = [
             (&whole[..1000], "1.jpg reaches beyond its end"),
             (&whole[..100], "cut off, damaged or none"),
+            // Between two members, where another one might begin.
+            (&whole[..2560], "its end is missing"),
+            (b"", "its end is missing"),
             (&damaged, "cut off, damaged or none"),
             (&[7; 2048], "cut off, damaged or none"),
             (&[0x1f, 0x8b, 8, 0], "unpack it with gunzip"),
@@ -462,8 +476,6 @@ pub(in crate::data) mod tests {
                 "{error}"
             );
         }
-        fs::write(&shard, b"").expect("written");
-        assert!(open(&shard).expect("empty").members().is_empty());
     }
 
     #[test]
