@@ -16,6 +16,7 @@ use crate::{
         common::exit_status::ExitStatus,
         demo, devices, evaluate, explain, export, import, init, inspect, predict, preview, recipes,
         runs, serve,
+        shards::{index, shard},
         shell::{completions, man},
         train, ui, weights,
     },
@@ -73,6 +74,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Write a recipe for a folder or list of images
     Init(init::Args),
+    /// Find the images in shards (tar files) and their classes
+    Index(index::Args),
+    /// Pack images into shards (tar files) in shuffled order
+    Shard(shard::Args),
     /// Turn a Keras notebook or script into a recipe, and name what is wrong with it
     Import(import::Args),
     /// List the recipes that come with the program, or print one
@@ -130,6 +135,8 @@ fn run(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Index(args) => index::run(&args),
+        Command::Shard(args) => shard::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Recipes(args) => recipes::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),

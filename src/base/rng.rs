@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 pub type Stream = ChaCha8Rng;
 
 /// Purpose of a stream. The number is part of the key: never reuse or renumber one, or seeds give
-/// other results. The next one is 1000: the numbers below that are missing here belong to
+/// other results. The next one is 1001: the numbers below that are missing here belong to
 /// [`AUGMENTATION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -36,6 +36,8 @@ pub enum Purpose {
     Folds = 26,
     /// Random Fourier features of the label model. Indices: feature.
     Waves = 27,
+    /// Order in which images are packed into shards.
+    Packing = 1000,
 }
 
 /// Numbers that stand for the families of augmentations instead of a [`Purpose`]. Each family has

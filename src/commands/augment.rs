@@ -1,11 +1,7 @@
 //! `emberlens augment`: writes augmented training images to files, and a CSV of original and new
 //! images that `train` reads.
 
-use std::{
-    collections::BTreeMap,
-    io::Cursor,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io::Cursor, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder, codecs::png::PngEncoder};
@@ -109,7 +105,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         .into());
     }
     let config = config::load(&args.config, &args.overrides)?;
-    refuse_folder(&args.out, &config)?;
+    folders::refuse_used(&args.out)?;
+    folders::refuse_inside(&args.out, &folders::of_data(&config.data), "--out")?;
     if config.augment.mixes() {
         say(
             "warning: mixup and cutmix join images of different classes and are left out; training \
@@ -169,32 +166,6 @@ fn refuse_equal_copies(copies: &[Copy], set: &ImageSet, config: &Config) -> anyh
          something under [augment]"
     ))
     .into())
-}
-
-/// Checks that the output folder is new or empty and belongs to no data.
-fn refuse_folder(out: &Path, config: &Config) -> anyhow::Result<()> {
-    if out.exists() && !out.is_dir() {
-        return Err(UsageError(format!(
-            "there is a file of that name; choose another --out: {}",
-            names::of_path(out)
-        ))
-        .into());
-    }
-    if out
-        .read_dir()
-        .is_ok_and(|mut entries| entries.next().is_some())
-    {
-        return Err(UsageError(format!(
-            "the folder isn't empty and is left as it is; choose another --out: {}",
-            names::of_path(out)
-        ))
-        .into());
-    }
-    Ok(folders::refuse_inside(
-        out,
-        &folders::of_data(&config.data),
-        "--out",
-    )?)
 }
 
 /// Returns the image, number and file of each copy.

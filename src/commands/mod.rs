@@ -18,6 +18,7 @@ pub mod preview;
 pub mod recipes;
 pub mod runs;
 pub mod serve;
+pub mod shards;
 pub mod shell;
 pub mod train;
 pub mod ui;

@@ -71,6 +71,14 @@ pub enum DataError {
         /// Why it can't be decoded.
         reason: String,
     },
+    /// An image in a shard that can't be read.
+    #[error("can't read an image: {reason}: {}", names::of_path(path))]
+    Lost {
+        /// The path of the image.
+        path: PathBuf,
+        /// Why its shard can't be read.
+        reason: String,
+    },
     /// An error of a data set of another program; the message.
     #[error("{0}")]
     Foreign(String),

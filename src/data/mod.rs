@@ -11,8 +11,10 @@ mod fraction;
 mod held;
 pub mod listing;
 mod load;
+pub mod pack;
 mod parts;
 pub mod pixels;
+pub mod shards;
 pub mod store;
 pub mod table;
 

@@ -12,7 +12,7 @@ use crate::{
         TestListing, Unknown,
         batches::dataset::{Image, ImageSet},
         duplicates::leaks::known_to,
-        listing::{self, Entry, Exclude, Part},
+        listing::{self, Entry, Exclude, Part, no_file},
         table::{Skipped, SplitRow, read_split},
         test_listing,
     },
@@ -252,7 +252,7 @@ fn from_rows(run: &Path, part: Part, name: &str, source: &str) -> anyhow::Result
 fn check_there(entries: &[Entry], run: &Path) -> anyhow::Result<()> {
     match entries
         .first()
-        .filter(|_| !entries.iter().any(|entry| entry.path.exists()))
+        .filter(|_| entries.iter().all(|entry| no_file(&entry.path).is_some()))
     {
         Some(first) => bail!(
             "none of the {} images held back in {} is there, the first: {}; paths are relative to \

@@ -102,6 +102,8 @@ impl Inspection {
                 .entry
                 .path
                 .canonicalize()
+                // A member of a shard is no file of the system.
+                .or_else(|_| std::path::absolute(&seen.entry.path))
                 .unwrap_or_else(|_| seen.entry.path.clone());
             CleanRow {
                 path: names::of_path(&path),

@@ -81,7 +81,7 @@ fn nothing_is_written_among_images() {
     let script = "g = ImageDataGenerator(rescale=1/255)\n\
                   Sequential([Dense(2)]).fit(g.flow_from_directory('train'))\n";
     place.write("n.py", script);
-    let cases: [&[&str]; 12] = [
+    let cases: [&[&str]; 14] = [
         &[&["train", "--out", "train/out"], &recipe[..]].concat(),
         &[&["train", "--out", "train/a/out"], &recipe[..]].concat(),
         &[&["train", "--out", "run/../train/b"], &recipe[..]].concat(),
@@ -113,6 +113,8 @@ fn nothing_is_written_among_images() {
         .concat(),
         &["init", "train", "--out", "train/train.toml"],
         &["import", "n.py", "--out", "train/n.toml"],
+        &["shard", "train", "--out", "train/shards"],
+        &["index", "train", "--out", "train/index.csv"],
     ];
     for arguments in cases {
         let ran = place.run(arguments);

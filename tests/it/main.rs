@@ -45,6 +45,7 @@ mod resume;
 mod runs;
 #[cfg(feature = "serve")]
 mod serve;
+mod shards;
 mod signals;
 mod slices;
 mod support;

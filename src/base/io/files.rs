@@ -64,6 +64,20 @@ impl FolderWriter {
         write().map_err(|error| with_path(&error, "can't write", &path))
     }
 
+    /// Returns the path of the folder until [`Self::commit`].
+    pub fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Starts a file of the folder, which the caller syncs when it is whole.
+    ///
+    /// # Errors
+    /// Returns the I/O error, with the path in its message.
+    pub fn create(&self, name: &str) -> io::Result<File> {
+        let path = self.partial.join(name);
+        create(&path).map_err(|error| with_path(&error, "can't create", &path))
+    }
+
     /// Adds a file with the content of `from`, which must never change: as a hard link, or as a
     /// copy on file systems without them.
     ///
@@ -104,6 +118,14 @@ impl FolderWriter {
             remove_folder_if_there(&old)
         };
         swap().map_err(|error| with_path(&error, "can't replace", &self.target))
+    }
+}
+
+impl Drop for FolderWriter {
+    /// Removes a folder that wasn't committed.
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next writer of the same folder.
+        let _ = remove_folder_if_there(&self.partial);
     }
 }
 

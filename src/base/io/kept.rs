@@ -2,6 +2,7 @@
 //! folder, under a digest of the input. A damaged entry is computed again.
 
 use std::{
+    convert::Infallible,
     fs,
     path::{Path, PathBuf},
 };
@@ -40,20 +41,32 @@ impl Key {
 /// Returns the result cached under this key, or computes it with `find` and caches it. If it can't
 /// be cached, it is computed each time.
 pub fn kept_or<T: Serialize + DeserializeOwned>(key: &Key, find: impl FnOnce() -> T) -> T {
+    let Ok(found) = kept_or_failed(key, || Ok::<_, Infallible>(find()));
+    found
+}
+
+/// Does the same as [`kept_or`] where computing may fail. A failure isn't cached.
+///
+/// # Errors
+/// Returns the error of `find`.
+pub fn kept_or_failed<T: Serialize + DeserializeOwned, E>(
+    key: &Key,
+    find: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     kept_in(cache::folder("findings"), key, find)
 }
 
-fn kept_in<T: Serialize + DeserializeOwned>(
+fn kept_in<T: Serialize + DeserializeOwned, E>(
     folder: Option<PathBuf>,
     key: &Key,
-    find: impl FnOnce() -> T,
-) -> T {
+    find: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let Some(folder) = folder else { return find() };
     let path = folder.join(format!("{}.json", files::hex(key.0.finalize().as_bytes())));
     if let Some(found) = open(&path, key) {
-        return found;
+        return Ok(found);
     }
-    let found = find();
+    let found = find()?;
     let written = serde_json::to_vec(&found)
         .map_err(std::io::Error::from)
         .and_then(|json| {
@@ -66,7 +79,7 @@ fn kept_in<T: Serialize + DeserializeOwned>(
     if let Err(error) = written {
         log::debug!("{}", files::with_path(&error, "keep a finding", &path));
     }
-    found
+    Ok(found)
 }
 
 /// Returns the digest of an entry's content and key, so that an entry under another name isn't
@@ -100,10 +113,11 @@ mod tests {
         };
         let asked = std::cell::Cell::new(0);
         let ask = |key: &Key, answer: u32| {
-            kept_in(place(), key, || {
+            let Ok(found) = kept_in(place(), key, || {
                 asked.set(asked.get() + 1);
-                vec![(answer, 0.1f64)]
-            })
+                Ok::<_, Infallible>(vec![(answer, 0.1f64)])
+            });
+            found
         };
         assert_eq!(
             (ask(&key(1), 7), ask(&key(1), 8), asked.get()),
@@ -139,7 +153,10 @@ mod tests {
             (vec![(7, 0.1)], vec![(9, 0.1)], before + 1)
         );
         // Nowhere to keep it.
-        assert_eq!(kept_in(None, &key(3), || 5), 5);
+        assert_eq!(kept_in(None, &key(3), || Ok::<_, Infallible>(5)), Ok(5));
+        // A failure is no finding.
+        assert_eq!(kept_in(place(), &key(4), || Err::<u8, _>("no")), Err("no"));
+        assert_eq!(kept_in(place(), &key(4), || Ok::<_, &str>(6)), Ok(6));
     }
 
     #[test]

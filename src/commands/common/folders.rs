@@ -72,6 +72,24 @@ pub(in crate::commands) fn refuse_inside(
     )))
 }
 
+/// Checks that the folder that the user chose with `--out` is new or empty.
+///
+/// # Errors
+/// Returns an error that names it.
+pub(in crate::commands) fn refuse_used(out: &Path) -> Result<(), UsageError> {
+    let found = if out.exists() && !out.is_dir() {
+        "there is a file of that name"
+    } else if out.read_dir().is_ok_and(|mut found| found.next().is_some()) {
+        "the folder isn't empty and is left as it is"
+    } else {
+        return Ok(());
+    };
+    Err(UsageError(format!(
+        "{found}; choose another --out: {}",
+        names::of_path(out)
+    )))
+}
+
 /// Returns the absolute path, with symbolic links resolved as far as the path exists.
 pub(in crate::commands) fn resolve(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

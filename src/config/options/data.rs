@@ -15,17 +15,18 @@ pub const PHANTOM: &str = "phantom";
 pub struct Data {
     /// Training images: a folder with one folder per class; or a CSV with the columns
     /// `path,label[,split][,group][,weight]`, paths relative to the CSV (semicolons, tabs and other
-    /// usual names, such as `filename,class`, are read too, and reported); or `"phantom"`, which
-    /// draws synthetic images into `datasets/phantom`.
+    /// usual names, such as `filename,class`, are read too, and reported); or tar files: one, a
+    /// folder of them, or a pattern such as `"shards/train-{000000..000009}.tar"`; or `"phantom"`,
+    /// which draws synthetic images into `datasets/phantom`.
     pub train: String,
-    /// Test images, evaluated once after training and never seen before: a folder, a CSV, or a
-    /// fraction of the training images, which is held out in the same way as validation images and
-    /// before them. A CSV with a `split` column and `"phantom"` bring their own.
+    /// Test images, evaluated once after training and never seen before: a folder, a CSV, tar
+    /// files, or a fraction of the training images, which is held out in the same way as validation
+    /// images and before them. A CSV with a `split` column and `"phantom"` bring their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Source>,
     /// Validation images: a fraction of the training images (stratified by class and seeded; images
-    /// of one `group` and copies stay on one side), a folder, or a CSV. A CSV with `split` rows
-    /// `val` brings its own. Keras's name `validation_split` works too.
+    /// of one `group` and copies stay on one side), a folder, a CSV, or tar files. A CSV with
+    /// `split` rows `val` brings its own. Keras's name `validation_split` works too.
     #[serde(default = "default_validation", alias = "validation_split")]
     #[schemars(extend("aliases" = ["validation_split"]))]
     pub validation: Source,

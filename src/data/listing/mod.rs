@@ -2,25 +2,22 @@
 //! no image: a file counts as an image by its ending.
 
 pub mod alike;
-mod columns;
 mod csv;
 mod exclude;
 mod passed_over;
 pub mod phantom;
-mod records;
+mod shards;
 pub mod split;
-mod text;
-mod values;
 mod walk;
 
 use std::path::{Path, PathBuf};
 
+pub use csv::Values;
 pub use exclude::Exclude;
 pub use passed_over::{Kind, PassedOver};
-pub use values::Values;
 pub use walk::{Found, no_file, walk};
 
-use super::error::DataError;
+use super::{error::DataError, shards::is_shard};
 use crate::base::{names, words};
 
 /// File name endings of images, in any case. The format is decided by the content when it is
@@ -121,13 +118,16 @@ impl Listing {
     }
 }
 
-/// Lists a folder of class folders, or a CSV.
+/// Lists a folder of class folders, a CSV, or shards: a tar file, a folder of them, or a pattern of
+/// their names such as `train-{000000..000009}.tar`.
 ///
 /// # Errors
-/// Returns [`DataError`] if nothing is there, if a folder has no class folders, or if a CSV has a
-/// line that can't be understood.
+/// Returns [`DataError`] if nothing is there, if a folder has no class folders, if a CSV has a line
+/// that can't be understood, or if a shard can't be read or has no classes.
 pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
-    if path.is_dir() {
+    if let Some(found) = shards::find(path, exclude)? {
+        shards::list(path, &found, exclude)
+    } else if path.is_dir() {
         list_folder(path, exclude)
     } else if path.is_file() {
         csv::list(path, exclude)
@@ -160,7 +160,11 @@ fn are_parts(folder: &Path, names: &[String]) -> bool {
     let parts: Vec<_> = names.iter().map(|name| Part::from_name(name)).collect();
     let has_folders = |name: &String| {
         let found = walk::children(&folder.join(name), &Exclude::default()).unwrap_or_default();
-        found.iter().any(|found| matches!(found, Found::Folder(_)))
+        found.iter().any(|found| match found {
+            Found::Folder(_) => true,
+            Found::PassedOver(_, path) => is_shard(path),
+            Found::Image(_) | Found::Unreadable(..) => false,
+        })
     };
     parts.len() > 1
         && parts.contains(&Some(Part::Train))

@@ -36,6 +36,8 @@ pub enum Kind {
     WithoutClass,
     /// A line of a CSV without a label.
     WithoutLabel,
+    /// An image in a shard without a label beside it, where others have one.
+    Unlabeled,
 }
 
 /// A format that isn't read, told by its file name endings.
@@ -193,7 +195,12 @@ impl PassedOver {
                 Kind::Hidden | Kind::NotAnImage | Kind::WithoutClass | Kind::WithoutLabel => {
                     format!("ignored in {place}: {kind}, {count}")
                 }
-                Kind::System | Kind::Own | Kind::Excluded | Kind::Special | Kind::Loop => {
+                Kind::System
+                | Kind::Own
+                | Kind::Excluded
+                | Kind::Special
+                | Kind::Loop
+                | Kind::Unlabeled => {
                     format!("ignored in {place}: {kind}, {count}; the first: {first}")
                 }
             }
@@ -215,6 +222,7 @@ impl fmt::Display for Kind {
             Self::NotAnImage => "files that aren't images",
             Self::WithoutClass => "images without a class folder",
             Self::WithoutLabel => "lines without a label",
+            Self::Unlabeled => "images in shards without a label beside them",
         })
     }
 }

@@ -14,7 +14,7 @@ use super::{
     has_image_extension,
     passed_over::{Kind, by_ending, by_name, is_ours},
 };
-use crate::base::names;
+use crate::{base::names, data::shards::in_shard};
 
 /// A file or folder that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,13 +152,20 @@ fn why_not(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Explains why `path` can't be read as an image file; `None` for an ordinary file. Opens nothing,
-/// as a pipe might never end.
+/// Explains why `path` can't be read as an image file; `None` for an ordinary file and for a member
+/// of a shard. Opens nothing but shards, as a pipe might never end.
 pub fn no_file(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_file() => None,
         Ok(meta) if meta.is_dir() => Some("a folder, expected a file".to_owned()),
         Ok(_) => Some("a pipe, socket or device, expected a file".to_owned()),
-        Err(error) => Some(why_not(path, &error)),
+        Err(error) => match in_shard(path) {
+            Some(Ok(_)) => None,
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Some(format!("{NOT_THERE} in the shard"))
+            }
+            Some(Err(error)) => Some(error.to_string()),
+            None => Some(why_not(path, &error)),
+        },
     }
 }

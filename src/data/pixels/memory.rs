@@ -3,13 +3,15 @@
 //! image that never will is refused.
 
 use std::{
-    fs::{self, File},
-    io::Read,
+    io,
     path::Path,
     sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::base::memory::total_bytes;
+use crate::{
+    base::memory::total_bytes,
+    data::shards::{Place, is_shard},
+};
 
 /// Environment variable with the budget in MiB, used unless the configuration sets one.
 pub const VARIABLE: &str = "EMBERLENS_DECODE_MEMORY_MB";
@@ -200,6 +202,23 @@ pub(in crate::data) fn limit() -> u64 {
     BUDGET.state().limit
 }
 
+/// Why an image can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// Its file can't be opened or decoded.
+    #[error("{0}")]
+    Bad(String),
+    /// The shard that it lies in can't be read, which says nothing about the image.
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl From<String> for Unread {
+    fn from(reason: String) -> Self {
+        Self::Bad(reason)
+    }
+}
+
 /// Reads an image file and calls `work` with its bytes, within the budget. `work` takes what it
 /// needs from the given room. It may be called again if memory was short.
 ///
@@ -209,7 +228,7 @@ pub(in crate::data) fn limit() -> u64 {
 pub fn with_file<T>(
     path: &Path,
     work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>,
-) -> Result<T, String> {
+) -> Result<T, Unread> {
     with_file_of(&BUDGET, path, work)
 }
 
@@ -217,13 +236,17 @@ fn with_file_of<T>(
     budget: &Budget,
     path: &Path,
     work: impl Fn(&[u8], &mut Room<'_>) -> Result<T, String>,
-) -> Result<T, String> {
+) -> Result<T, Unread> {
     let mut lacking = None;
     loop {
-        let found = fs::metadata(path).map_err(|error| error.to_string())?;
-        if !found.is_file() {
-            return Err("it isn't a file".to_owned());
-        }
+        let found = Place::of(path).map_err(|error| {
+            let is_shard = || path.ancestors().skip(1).any(is_shard);
+            // A shard that isn't known yet; a name that isn't in it is an image's fault.
+            match error.kind() {
+                io::ErrorKind::Other if is_shard() => Unread::Lost(error.to_string()),
+                _ => Unread::Bad(error.to_string()),
+            }
+        })?;
         // The missing memory is taken before the file is read again, so that the second attempt
         // succeeds.
         let mut room = match lacking {
@@ -239,21 +262,16 @@ fn with_file_of<T>(
                 }
             }
         };
-        let mut bytes = Vec::with_capacity(found.len() as usize);
-        // `take` bounds a file that has grown since its size was counted.
-        let read = File::open(path).and_then(|file| file.take(found.len()).read_to_end(&mut bytes));
-        read.map_err(|error| error.to_string())?;
+        let bytes = found.read().map_err(|error| match found.is_in_shard() {
+            true => Unread::Lost(error.to_string()),
+            false => Unread::Bad(error.to_string()),
+        })?;
         let result = work(&bytes, &mut room);
         lacking = room.lacking;
         if lacking.is_none() {
-            return result;
+            return Ok(result?);
         }
     }
-}
-
-/// Returns whether a file is larger than the budget or no regular file. Such a file isn't read.
-pub(in crate::data) fn is_too_long(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| !found.is_file() || found.len() > limit())
 }
 
 /// Returns the budget in MiB that the environment sets, or the default for this machine.
@@ -274,6 +292,7 @@ fn usual_mb() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::{
+        fs::{self, File},
         sync::atomic::{AtomicU64, Ordering},
         thread,
     };
@@ -307,7 +326,7 @@ mod tests {
                             now.fetch_sub(bytes + file.len() as u64, Ordering::SeqCst);
                             Ok(file.len() as u64)
                         });
-                        assert_eq!(length, Ok(SMALL_FILE + 1));
+                        assert_eq!(length.expect("read"), SMALL_FILE + 1);
                         served.fetch_add(1, Ordering::SeqCst);
                     }
                 });
@@ -341,6 +360,7 @@ mod tests {
             .and_then(|file| file.set_len(6 << 30))
             .expect("a hole");
         let reason = with_file_of(&budget, &path, |_, _| Ok(())).expect_err("too long");
+        let reason = reason.to_string();
         assert!(reason.contains("the file takes 6144 MB"), "{reason}");
         assert!(
             with_file_of(&budget, folder.path(), |_, _| Ok(())).is_err(),

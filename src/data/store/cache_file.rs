@@ -3,7 +3,7 @@
 //! is written anew.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufWriter, IntoInnerError, Write},
     ops::Range,
     path::{Path, PathBuf},
@@ -27,6 +27,7 @@ use crate::{
             memory,
             thumbnail::{THUMBNAIL_BYTES, Thumbnail},
         },
+        shards::Place,
     },
 };
 
@@ -157,7 +158,7 @@ fn write(
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<(CacheFile, Vec<Read>), DataError> {
     let failed = |error| DataError::io("write the pixel cache", &names.pixels, error);
-    let (reads, sums) = write_pixels(&names.pixels, paths, format, done).map_err(failed)?;
+    let (reads, sums) = write_pixels(&names.pixels, paths, format, done)?;
     // The index is written last, since a cache counts as complete once it has one.
     let looks = write_looks(&names.looks, &reads).map_err(failed)?;
     write_index(&names.index, &reads, &sums, looks).map_err(failed)?;
@@ -180,21 +181,24 @@ fn write_pixels(
     paths: &[&Path],
     format: Format,
     done: &(dyn Fn(usize) + Sync),
-) -> io::Result<(Vec<Read>, Vec<u32>)> {
-    let mut writer = BufWriter::new(PartialFile::new(path)?);
+) -> Result<(Vec<Read>, Vec<u32>), DataError> {
+    let failed = |error| DataError::io("write the pixel cache", path, error);
+    let mut writer = BufWriter::new(PartialFile::new(path).map_err(failed)?);
     let mut reads = Vec::with_capacity(paths.len());
     let mut sums = Vec::with_capacity(paths.len());
     for chunk in paths.chunks(CHUNK) {
+        let read = |path: &&Path| {
+            let read = read_image(path, format, done)?;
+            Ok(read.map(|(facts, pixels)| (facts, sum(&pixels), pixels)))
+        };
         let decoded: Vec<_> = chunk
             .par_iter()
-            .map(|path| {
-                read_image(path, format, done).map(|(facts, pixels)| (facts, sum(&pixels), pixels))
-            })
-            .collect();
+            .map(read)
+            .collect::<Result<_, DataError>>()?;
         for result in decoded {
             let (read, sum) = match result {
                 Ok((facts, sum, pixels)) => {
-                    writer.write_all(&pixels)?;
+                    writer.write_all(&pixels).map_err(failed)?;
                     (Read::Good(Arc::new(facts)), sum)
                 }
                 Err(reason) => (Read::Bad(reason), sum(&[])),
@@ -203,8 +207,8 @@ fn write_pixels(
             sums.push(sum);
         }
     }
-    let file = writer.into_inner().map_err(IntoInnerError::into_error)?;
-    file.commit()?;
+    let file = writer.into_inner().map_err(IntoInnerError::into_error);
+    file.and_then(PartialFile::commit).map_err(failed)?;
     Ok((reads, sums))
 }
 
@@ -270,15 +274,14 @@ fn key_of(paths: &[&Path], format: Format) -> String {
 fn file_digest(path: &Path) -> [u8; 32] {
     let digest = || {
         let mut hash = blake3::Hasher::new();
-        hash.update_reader(File::open(path)?)?;
+        let place = Place::of(path)?;
+        // A longer file isn't decoded either.
+        if place.len() <= memory::limit() {
+            hash.update_reader(place.open()?)?;
+        }
         Ok::<_, io::Error>(hash.finalize().into())
     };
-    // Such a file isn't decoded either.
-    if memory::is_too_long(path) {
-        [0; 32]
-    } else {
-        digest().unwrap_or([0; 32])
-    }
+    digest().unwrap_or([0; 32])
 }
 
 /// Opens the cache of an earlier run. Returns `None` if it lacks images that the present memory

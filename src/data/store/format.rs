@@ -4,11 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     config::{Color, Data, Interpolation, OnBadImage, Resize},
-    data::pixels::{
-        decode::{Pixels, Wanted, decode_in},
-        image_stats::{ImageStats, measure_within},
-        memory::{self, Room},
-        resize::resize,
+    data::{
+        error::DataError,
+        pixels::{
+            decode::{Pixels, Wanted, decode_in},
+            image_stats::{ImageStats, measure_within},
+            memory::{self, Room, Unread},
+            resize::resize,
+        },
     },
 };
 
@@ -82,22 +85,30 @@ impl Read {
     }
 }
 
-/// Reads an image file and returns its statistics and its resized bytes. Calls `done` with 1 in any
-/// case.
+/// Reads an image file and returns its statistics and its resized bytes, or the reason if it can't
+/// be read. Calls `done` with 1 in any case.
 ///
 /// # Errors
-/// Returns the reason if the image can't be read.
+/// Returns an error if the image lies in a shard that can't be read, so that nothing is known about
+/// it.
 pub(in crate::data) fn read_image(
     path: &Path,
     format: Format,
     done: &(dyn Fn(usize) + Sync),
-) -> Result<(ImageStats, Vec<u8>), String> {
+) -> Result<Result<(ImageStats, Vec<u8>), String>, DataError> {
     let read = memory::with_file(path, |bytes, room| {
         let (facts, pixels) = measure_within(bytes, format.wanted(), room)?;
         Ok((facts, resized(&pixels, format)))
     });
     done(1);
-    read
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(Unread::Bad(reason)) => Ok(Err(reason)),
+        Err(Unread::Lost(reason)) => Err(DataError::Lost {
+            path: path.to_owned(),
+            reason,
+        }),
+    }
 }
 
 /// Returns the resized bytes of an image file in memory, and what is wrong with the file if it is

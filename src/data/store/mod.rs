@@ -179,9 +179,9 @@ impl Store {
             decode_in(bytes, self.format.wanted(), room)
                 .map(|decoded| resized(&decoded.pixels, self.format))
         });
-        pixels.map_err(|reason| DataError::Image {
+        pixels.map_err(|unread| DataError::Image {
             path: path.to_owned(),
-            reason,
+            reason: unread.to_string(),
         })
     }
 

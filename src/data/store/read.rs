@@ -35,11 +35,17 @@ pub fn read(
         Cache::Auto => read_to_disk(paths, format, memory, done),
         Cache::Disk => read_to_disk(paths, format, 0, done),
         Cache::Off => {
-            let read = |path: &&Path| match read_image(path, format, done) {
-                Ok((facts, pixels)) => (Read::Good(Arc::new(facts)), cache_file::sum(&pixels)),
-                Err(reason) => (Read::Bad(reason), 0),
+            let read = |path: &&Path| {
+                Ok(match read_image(path, format, done)? {
+                    Ok((facts, pixels)) => (Read::Good(Arc::new(facts)), cache_file::sum(&pixels)),
+                    Err(reason) => (Read::Bad(reason), 0),
+                })
             };
-            let (reads, sums) = paths.par_iter().map(read).unzip();
+            let read: Vec<_> = paths
+                .par_iter()
+                .map(read)
+                .collect::<Result<_, DataError>>()?;
+            let (reads, sums) = read.into_iter().unzip();
             let sources = paths.iter().map(|path| path.to_path_buf()).collect();
             let backing = Backing::Uncached { sources, sums };
             Ok((Arc::new(Store { format, backing }), reads))
@@ -56,24 +62,23 @@ fn read_to_memory(
 ) -> Result<(Arc<Store>, Vec<Read>), DataError> {
     let size = format.num_bytes();
     let mut kept = vec![0; paths.len() * size];
-    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| match read_image(
-        path, format, done,
-    ) {
-        Ok((facts, pixels)) => {
-            place[..pixels.len()].copy_from_slice(&pixels);
-            (
-                Read::Good(Arc::new(facts)),
-                slot * size..slot * size + pixels.len(),
-            )
-        }
-        Err(reason) => (Read::Bad(reason), 0..0),
+    let read = |(slot, (path, place)): (usize, (&&Path, &mut [u8]))| {
+        let start = slot * size;
+        Ok(match read_image(path, format, done)? {
+            Ok((facts, pixels)) => {
+                place[..pixels.len()].copy_from_slice(&pixels);
+                (Read::Good(Arc::new(facts)), start..start + pixels.len())
+            }
+            Err(reason) => (Read::Bad(reason), 0..0),
+        })
     };
-    let (reads, spans) = paths
+    let read: Vec<_> = paths
         .par_iter()
         .zip(kept.par_chunks_exact_mut(size))
         .enumerate()
         .map(read)
-        .unzip();
+        .collect::<Result<_, DataError>>()?;
+    let (reads, spans) = read.into_iter().unzip();
     Ok((
         Arc::new(Store {
             format,

@@ -4,11 +4,8 @@
 
 use std::path::Path;
 
-use super::{
-    has_image_extension,
-    records::{Record, nth, split},
-};
-use crate::base::names::of_text;
+use super::records::{Record, nth, split};
+use crate::{base::names::of_text, data::listing::has_image_extension};
 
 /// The columns of a list.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,11 @@
 //! Turns a CSV into a listing. Finds the file of each line; a file that isn't there is listed with
 //! the reason and the line, and doesn't end the reading.
 
+mod columns;
+mod records;
+mod text;
+mod values;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -8,11 +13,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    EXTENSIONS, Entry, Exclude, Kind, Listing, Part, Unreadable,
+pub use values::Values;
+
+use self::{
     columns::{Columns, Role, understand},
     records::Record,
     text::{Text, decode, to_windows_1252},
+};
+use super::{
+    EXTENSIONS, Entry, Exclude, Kind, Listing, Part, Unreadable,
     walk::{NOT_THERE, no_file},
 };
 use crate::{base::names, data::error::DataError};
@@ -96,7 +105,7 @@ pub(super) fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError>
 }
 
 /// Reads a list as text. The inner error says what the file is instead of a list.
-pub(super) fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
+fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
     let ending = path
         .extension()
         .unwrap_or_default()
@@ -126,7 +135,7 @@ pub(super) fn read(path: &Path) -> Result<Result<Text, String>, DataError> {
 }
 
 /// The fields of a line.
-pub(super) struct Row<'a> {
+struct Row<'a> {
     pub(super) path: &'a str,
     label: &'a str,
     split: Option<Part>,
@@ -136,7 +145,7 @@ pub(super) struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// Reads the fields of a record. The error says what is wrong with it.
-    pub(super) fn of(record: &'a Record, columns: &Columns) -> Result<Self, String> {
+    fn of(record: &'a Record, columns: &Columns) -> Result<Self, String> {
         let fields = &record.fields;
         // Spreadsheets pad lines with empty fields, and leave out empty ones at the end.
         let is_longer = fields
@@ -217,7 +226,7 @@ fn weight_of(text: &str, separator: char) -> Result<f32, String> {
 
 /// Returns the file of a line, relative to `folder`, and how it was found, or the reason why there
 /// is none. `is_latin` says that the list isn't encoded in UTF-8.
-pub(super) fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), String> {
+fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), String> {
     let written = folder.join(text);
     let Some(reason) = no_file(&written) else {
         return Ok((written, How::AsWritten));

@@ -6,13 +6,12 @@ use std::{
 };
 
 use super::{
+    Row,
     columns::{plain, understand},
-    csv::{Row, find, read},
+    find, read,
+    text::Text,
 };
-use crate::{
-    base::names,
-    data::{error::DataError, listing::text::Text},
-};
+use crate::{base::names, data::error::DataError};
 
 /// Every column of a CSV.
 #[derive(Clone, Debug)]
@@ -70,7 +69,8 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::folder_with, *};
+    use super::*;
+    use crate::data::listing::tests::folder_with;
 
     #[test]
     fn a_column_that_means_nothing_to_a_listing_has_a_value_for_each_file() {

@@ -1,0 +1,499 @@
+//! What a tar file holds, from its headers: the place of each member, and the label that
+//! WebDataset's convention puts beside it. The index is kept in the cache folder.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, Metadata},
+    io::{self, Read, Seek, SeekFrom},
+    path::{Component, Path, PathBuf},
+    time::SystemTime,
+};
+
+use serde::{Deserialize, Serialize};
+use tar::{Archive, Entry, EntryType};
+
+use crate::{
+    base::{
+        io::kept::{Key, kept_or_failed},
+        names,
+    },
+    data::error::DataError,
+};
+
+/// Part of the key. Raise it when an index holds other things.
+const VERSION: &str = "emberlens shard 1";
+
+/// Number of bytes at the end of a shard that its key contains. Writers pad with zeros up to 10
+/// KiB.
+const END: u64 = 16 << 10;
+
+/// Size of a block: headers and contents begin at a multiple of it, and zeros follow the last one.
+const BLOCK: u64 = 512;
+
+/// Extensions of members that hold the label of the image with the same name, the one that counts
+/// first.
+const LABELS: [&str; 3] = ["cls", "json", "txt"];
+
+/// Fields of a JSON label with the class, the one that counts first.
+const FIELDS: [&str; 5] = ["class_name", "class", "label_name", "label", "cls"];
+
+/// Size in bytes above which a label's file is something else.
+const LONGEST_LABEL: u64 = 1 << 20;
+
+/// Compressed files by their first bytes, with the program that unpacks them.
+const COMPRESSED: [(&[u8], &str); 4] = [
+    (&[0x1f, 0x8b], "gunzip"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "unzstd"),
+    (b"BZh", "bunzip2"),
+    (&[0xfd, b'7', b'z', b'X', b'Z'], "unxz"),
+];
+
+/// A file in a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name, with `/` between folders and without a leading `./`.
+    pub name: String,
+    /// Position of its first byte in the shard.
+    pub start: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// What the `.cls`, `.json` or `.txt` beside it says, if there is one.
+    pub label: Option<String>,
+}
+
+/// The members of a shard.
+#[derive(Debug, Serialize, Deserialize)]
+struct Index {
+    /// The files other than labels, sorted by name.
+    members: Vec<Member>,
+    /// Number of symbolic links, which hold no bytes.
+    num_links: usize,
+}
+
+/// A shard as it was when it was indexed.
+#[derive(Debug)]
+pub struct Shard {
+    index: Index,
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Shard {
+    /// Returns the files in the shard other than labels, sorted by name.
+    pub fn members(&self) -> &[Member] {
+        &self.index.members
+    }
+
+    /// Returns the number of symbolic links in the shard, which hold no bytes.
+    pub fn num_links(&self) -> usize {
+        self.index.num_links
+    }
+
+    /// Returns the member with this name.
+    pub(super) fn find(&self, name: &str) -> Option<&Member> {
+        let members = self.members();
+        let at = members.binary_search_by(|member| member.name.as_str().cmp(name));
+        at.ok().map(|at| &members[at])
+    }
+
+    /// Returns whether a file is still the one that was indexed, as far as its length and its time
+    /// tell.
+    pub(super) fn is(&self, found: &Metadata) -> bool {
+        found.len() == self.length && found.modified().ok() == self.modified
+    }
+
+    /// Reads the headers of the tar file at `path`, or the index of them that an earlier run left.
+    ///
+    /// # Errors
+    /// Returns an error if the file can't be read, or if it is no whole tar file.
+    pub(super) fn index(path: &Path) -> Result<Self, DataError> {
+        let failed = |error| DataError::io("read", path, error);
+        let found = fs::metadata(path).map_err(failed)?;
+        let key = key_of(path, &found).map_err(failed)?;
+        let index = kept_or_failed(&key, || index(path, found.len()))?;
+        Ok(Self {
+            index,
+            length: found.len(),
+            modified: found.modified().ok(),
+        })
+    }
+}
+
+/// Returns whether a path has the extension of a tar file.
+pub fn is_shard(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+}
+
+/// Returns the digest of a shard's name, size, time and ends.
+fn key_of(path: &Path, found: &Metadata) -> io::Result<Key> {
+    let mut key = Key::new(VERSION);
+    key.add(path.file_name().unwrap_or_default().as_encoded_bytes());
+    key.add(&found.len().to_le_bytes());
+    let time = found.modified().ok();
+    let time = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    key.add(&time.map_or(0, |time| time.as_nanos()).to_le_bytes());
+    let mut file = File::open(path)?;
+    for start in [0, found.len().saturating_sub(END)] {
+        let mut end = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.by_ref().take(END).read_to_end(&mut end)?;
+        key.add(&end);
+    }
+    Ok(key)
+}
+
+/// Reads the headers of a tar file of `length` bytes.
+fn index(path: &Path, length: u64) -> Result<Index, DataError> {
+    let mut file = File::open(path).map_err(|error| DataError::io("read", path, error))?;
+    let damaged = |error: io::Error| DataError::Damaged {
+        message: format!("found a tar file that is cut off, damaged or none ({error})"),
+        path: path.to_owned(),
+    };
+    refuse_compressed(&mut file, path)?;
+    let mut archive = Archive::new(file);
+    let mut reading = Reading::default();
+    for entry in archive.entries_with_seek().map_err(damaged)? {
+        reading
+            .add(entry.map_err(damaged)?, length)
+            .map_err(damaged)?;
+    }
+    if length < reading.end.saturating_add(BLOCK) {
+        return Err(damaged(io::Error::other("its end is missing")));
+    }
+    Ok(reading.done())
+}
+
+/// Refuses a compressed file, in which no image can be read by itself.
+fn refuse_compressed(file: &mut File, path: &Path) -> Result<(), DataError> {
+    let failed = |error| DataError::io("read", path, error);
+    let mut first = Vec::new();
+    file.by_ref()
+        .take(8)
+        .read_to_end(&mut first)
+        .map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    match COMPRESSED
+        .iter()
+        .find(|(start, _)| first.starts_with(start))
+    {
+        Some((_, program)) => Err(DataError::Damaged {
+            message: compressed(program),
+            path: path.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Returns what is wrong with a compressed tar file, which `program` unpacks.
+pub fn compressed(program: &str) -> String {
+    format!(
+        "found a compressed tar file, in which no image can be read by itself; unpack it with \
+         {program}"
+    )
+}
+
+/// The members that were read so far.
+#[derive(Default)]
+struct Reading {
+    members: Vec<Member>,
+    /// The text of a label and the rank of its kind, by the name of its image without extension.
+    labels: HashMap<String, (usize, String)>,
+    /// Names of files that are stored under another name, and that name.
+    links: Vec<(String, String)>,
+    num_links: usize,
+    /// Position after the last member.
+    end: u64,
+}
+
+impl Reading {
+    /// Adds an entry of a tar file of `end` bytes.
+    fn add(&mut self, mut entry: Entry<'_, File>, end: u64) -> io::Result<()> {
+        let kind = entry.header().entry_type();
+        let last = entry.raw_file_position().saturating_add(entry.size());
+        self.end = last.checked_next_multiple_of(BLOCK).unwrap_or(last);
+        let Some(name) = name_of(&entry.path()?) else {
+            return Ok(());
+        };
+        let (start, length) = match kind {
+            EntryType::Regular | EntryType::Continuous => (entry.raw_file_position(), entry.size()),
+            // Of a file with several names the later ones refer to the first.
+            EntryType::Link => {
+                let target = entry.link_name()?.and_then(|target| name_of(&target));
+                self.links.extend(target.map(|target| (name, target)));
+                return Ok(());
+            }
+            EntryType::Symlink => {
+                self.num_links += 1;
+                return Ok(());
+            }
+            EntryType::GNUSparse => {
+                return Err(io::Error::other(format!(
+                    "{name} is stored with holes; pack without --sparse"
+                )));
+            }
+            _ => return Ok(()),
+        };
+        if start.checked_add(length).is_none_or(|last| last > end) {
+            return Err(io::Error::other(format!("{name} reaches beyond its end")));
+        }
+        let (stem, extension) = split(&name);
+        if let Some(rank) = LABELS.iter().position(|label| *label == extension) {
+            let text = label_of(&mut entry, extension)?;
+            let is_first = |(other, _): &(usize, String)| rank < *other;
+            if let Some(text) = text
+                && self.labels.get(stem).is_none_or(is_first)
+            {
+                self.labels.insert(stem.to_owned(), (rank, text));
+            }
+            return Ok(());
+        }
+        self.members.push(Member {
+            name,
+            start,
+            length,
+            label: None,
+        });
+        Ok(())
+    }
+
+    /// Returns the index.
+    fn done(mut self) -> Index {
+        let places: HashMap<_, _> = if self.links.is_empty() {
+            HashMap::new()
+        } else {
+            let place = |member: &Member| (member.name.clone(), (member.start, member.length));
+            self.members.iter().map(place).collect()
+        };
+        let linked = self.links.into_iter().filter_map(|(name, target)| {
+            let (start, length) = *places.get(&target)?;
+            Some(Member {
+                name,
+                start,
+                length,
+                label: None,
+            })
+        });
+        self.members.extend(linked);
+        // Of members with equal names the last one counts, as where a tar file is unpacked.
+        self.members.reverse();
+        self.members.sort_by(|a, b| a.name.cmp(&b.name));
+        self.members.dedup_by(|a, b| a.name == b.name);
+        for member in &mut self.members {
+            let label = self.labels.get(split(&member.name).0);
+            member.label = label.map(|(_, text)| text.clone());
+        }
+        Index {
+            members: self.members,
+            num_links: self.num_links,
+        }
+    }
+}
+
+/// Returns a member's name as text, or `None` for one that leads out of the shard.
+fn name_of(path: &Path) -> Option<String> {
+    let mut name = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => name.push(names::of_os(part)),
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    let parts: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// Returns a name without its extension, and the extension.
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('.')
+        .filter(|(_, extension)| !extension.contains('/'))
+        .unwrap_or((name, ""))
+}
+
+/// Reads a label, or returns `None` if the file says none.
+fn label_of(entry: &mut Entry<'_, File>, extension: &str) -> io::Result<Option<String>> {
+    if entry.size() > LONGEST_LABEL {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes)?;
+    let text = if extension == "json" {
+        field_of(&bytes)
+    } else {
+        let text = String::from_utf8(bytes).ok();
+        text.map(|text| text.trim().to_owned())
+    };
+    Ok(text.filter(|text| !text.is_empty() && !text.contains('\n')))
+}
+
+/// Returns the class that a JSON object names: a text before a number.
+fn field_of(json: &[u8]) -> Option<String> {
+    let object: serde_json::Map<_, _> = serde_json::from_slice(json).ok()?;
+    let texts = FIELDS
+        .iter()
+        .filter_map(|field| object.get(*field)?.as_str().map(str::to_owned));
+    let numbers = FIELDS.iter().filter_map(|field| {
+        object
+            .get(*field)?
+            .as_u64()
+            .map(|number| number.to_string())
+    });
+    texts.chain(numbers).next()
+}
+
+#[cfg(test)]
+pub(in crate::data) mod tests {
+    use tar::{Builder, Header};
+
+    use super::{
+        super::{Place, in_shard, open},
+        *,
+    };
+
+    /// Writes a tar file with these members: the kind, the name, and the content or the name that a
+    /// link leads to.
+    pub(in crate::data) fn pack(path: &Path, members: &[(EntryType, &str, &str)]) {
+        let mut tar = Builder::new(Vec::new());
+        for (kind, name, content) in members {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            if matches!(kind, EntryType::Link | EntryType::Symlink) {
+                header.set_size(0);
+                tar.append_link(&mut header, name, content).expect("packed");
+            } else {
+                header.set_size(content.len() as u64);
+                let added = tar.append_data(&mut header, name, content.as_bytes());
+                added.expect("packed");
+            }
+        }
+        fs::write(path, tar.into_inner().expect("packed")).expect("written");
+    }
+
+    /// Returns the bytes of a member.
+    fn bytes(shard: &Path, name: &str) -> String {
+        let place = in_shard(&shard.join(name))
+            .expect("in a shard")
+            .expect(name);
+        String::from_utf8(place.read().expect("read")).expect("text")
+    }
+
+    #[test]
+    fn members_are_found_by_their_names_long_or_short() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let shard = folder.path().join("a.tar");
+        let long = format!("cats/{}.jpg", "x".repeat(300));
+        let mut tar = Builder::new(Vec::new());
+        tar.append_pax_extensions([("path", "dogs/\u{e9}.v2.jpg".as_bytes())])
+            .expect("packed");
+        let mut header = Header::new_ustar();
+        header.set_size(4);
+        header.set_path("short").expect("set");
+        header.set_cksum();
+        tar.append(&header, &b"PAX!"[..]).expect("packed");
+        let mut pax = tar.into_inner().expect("packed");
+        pax.truncate(2048);
+        pack(
+            &shard,
+            &[
+                (EntryType::Directory, "cats/", ""),
+                (EntryType::Regular, "cats/1.jpg", "old"),
+                (EntryType::Regular, &long, "long"),
+                (EntryType::Regular, "cats/1.jpg", "new!"),
+                (EntryType::Link, "cats/2.jpg", "./cats/1.jpg"),
+                (EntryType::Symlink, "cats/3.jpg", "1.jpg"),
+                (EntryType::Regular, "cats/1.cls", " 7\n"),
+                (EntryType::Regular, "cats/1.json", r#"{"label": 3}"#),
+            ],
+        );
+        pax.extend(fs::read(&shard).expect("read"));
+        fs::write(&shard, pax).expect("written");
+        let found = open(&shard).expect("indexed");
+        let names: Vec<_> = found
+            .members()
+            .iter()
+            .map(|member| (member.name.as_str(), member.label.as_deref()))
+            .collect();
+        let expected = [
+            ("cats/1.jpg", Some("7")),
+            ("cats/2.jpg", None),
+            (&long, None),
+            ("dogs/\u{e9}.v2.jpg", None),
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(found.num_links(), 1);
+        let read = expected.map(|(name, _)| bytes(&shard, name));
+        assert_eq!(read, ["new!", "new!", "long", "PAX!"]);
+        let missing = Place::of(&shard.join("cats/9.jpg")).map(|place| place.len());
+        assert_eq!(
+            missing.expect_err("missing").kind(),
+            io::ErrorKind::NotFound
+        );
+        assert!(in_shard(&folder.path().join("b.tar/1.jpg")).is_none());
+    }
+
+    #[test]
+    fn the_class_in_json_is_a_text_before_a_number() {
+        for (json, expected) in [
+            (r#"{"label": 3, "class_name": "cat"}"#, Some("cat")),
+            (r#"{"label": 3, "caption": "a cat"}"#, Some("3")),
+            (r#"{"caption": "a cat"}"#, None),
+            ("[1]", None),
+            ("{", None),
+        ] {
+            assert_eq!(field_of(json.as_bytes()).as_deref(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_tar_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let shard = folder.path().join("a.tar");
+        pack(
+            &shard,
+            &[(EntryType::Regular, "a/1.jpg", &"x".repeat(2000))],
+        );
+        let whole = fs::read(&shard).expect("read");
+        let mut damaged = whole.clone();
+        damaged[20] ^= 1;
+        let cases: [(&[u8], &str); 8] = [
+            (&whole[..1000], "1.jpg reaches beyond its end"),
+            (&whole[..100], "cut off, damaged or none"),
+            // Between two members, where another one might begin.
+            (&whole[..2560], "its end is missing"),
+            (b"", "its end is missing"),
+            (&damaged, "cut off, damaged or none"),
+            (&[7; 2048], "cut off, damaged or none"),
+            (&[0x1f, 0x8b, 8, 0], "unpack it with gunzip"),
+            (b"BZh9", "unpack it with bunzip2"),
+        ];
+        for (content, expected) in cases {
+            fs::write(&shard, content).expect("written");
+            let error = open(&shard).expect_err(expected).to_string();
+            assert!(
+                error.contains(expected) && error.ends_with("a.tar"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_shard_that_changes_is_an_error_until_it_is_indexed_anew() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let shard = folder.path().join("a.tar");
+        pack(&shard, &[(EntryType::Regular, "a/1.jpg", "old")]);
+        open(&shard).expect("indexed");
+        pack(
+            &shard,
+            &[(EntryType::Regular, "a/1.jpg", &"new".repeat(9000))],
+        );
+        let place = in_shard(&shard.join("a/1.jpg"))
+            .expect("there")
+            .expect("there");
+        let error = place.read().expect_err("another file").to_string();
+        assert!(error.contains("changed since it was indexed"), "{error}");
+        open(&shard).expect("indexed");
+        assert_eq!(bytes(&shard, "a/1.jpg").len(), 27_000);
+    }
+}
