@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
+    calibrated::check_novelty,
     fault::{Fault, cut},
     meta::Meta,
 };
@@ -20,10 +21,10 @@ const SIDES: std::ops::RangeInclusive<usize> = 8..=4096;
 /// fitted temperatures stay far within.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
-type Checked = Result<(), Fault>;
+pub(super) type Checked = Result<(), Fault>;
 
 /// Returns a fault that names `field` unless the condition holds.
-fn require(
+pub(super) fn require(
     holds: bool,
     field: &str,
     found: impl fmt::Debug,
@@ -46,6 +47,7 @@ pub(super) fn check(meta: &Meta) -> Checked {
     check_images(meta)?;
     check_design(meta)?;
     check_decisions(meta)?;
+    check_novelty(meta)?;
     check_files(meta)?;
     require(
         meta.focal_gamma.is_finite() && meta.focal_gamma >= 0.0,

@@ -5,6 +5,7 @@
 //! the checkpoints of a run share; without it, they are identified by the file they came from and a
 //! digest.
 
+mod calibrated;
 mod check;
 mod ensemble;
 mod error;
@@ -22,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+use calibrated::with_novelty;
+pub use calibrated::{save_meta, save_novelty};
 use check::{check, check_size};
 pub use ensemble::{Ensemble, load_all, resolve_all};
 pub use error::CheckpointError;
@@ -33,7 +36,7 @@ pub use run::{RunFolder, check_run, resolve_resumable};
 use serde_json::Value;
 
 use crate::{
-    base::io::files::{FolderWriter, recover_folder, sha256_hex, write_atomic},
+    base::io::files::{FolderWriter, recover_folder, sha256_hex},
     data::Whitening,
 };
 
@@ -52,6 +55,8 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 /// Matrix of ZCA whitening, if images are whitened.
 const WHITENING: &str = "whitening.safetensors";
+/// Distribution of features that images are compared with, if novelty was fitted.
+const NOVELTY: &str = "novelty.safetensors";
 /// Metadata, with the digests of all other files.
 const META: &str = "meta.json";
 
@@ -163,17 +168,6 @@ fn write(
         writer.write(name, bytes)?;
     }
     Ok(writer.commit()?)
-}
-
-/// Replaces the `meta.json` of the checkpoint at `path`, to store a temperature, threshold or
-/// coverage.
-///
-/// The lock of the run, to which the checkpoint must belong, keeps other writers away.
-///
-/// # Errors
-/// Returns an error if the file can't be written.
-pub fn save_meta(_run: &RunFolder, path: &Path, meta: &Meta) -> Result<(), CheckpointError> {
-    Ok(write_atomic(&path.join(META), &meta.to_text())?)
 }
 
 /// Returns the digest of `backbone.safetensors` that the checkpoint in `folder` was saved with.
@@ -304,7 +298,7 @@ fn checked(path: &Path, meta: &Meta, name: &str) -> Result<Vec<u8>, CheckpointEr
 }
 
 fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let mut meta = read_meta(path)?;
+    let mut meta = with_novelty(path, read_meta(path)?)?;
     let model = checked(path, &meta, MODEL)?;
     if meta.files.contains_key(WHITENING) {
         let whitening = Whitening::from_bytes(&checked(path, &meta, WHITENING)?);
@@ -444,6 +438,7 @@ mod tests {
                 probability: 1.0 / 3.0,
                 fitted_on: 12,
             }),
+            novelty: None,
             frozen: None,
             run: Some(RunId {
                 id: "one".to_owned(),

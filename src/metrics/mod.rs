@@ -6,6 +6,7 @@ mod confusion;
 mod decision;
 mod interval;
 mod measures;
+mod novelty;
 mod predictions;
 mod ranking;
 mod report;
@@ -16,6 +17,7 @@ pub use confusion::{ClassScores, Confusion, Tally};
 pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, images_for, prediction_set};
 pub use interval::{Estimate, share, wilson};
 pub use measures::{ClassMeasures, RANKED_CLASSES};
+pub use novelty::{Novelty, NoveltyModel};
 pub use predictions::{Bin, ScoredPredictions, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
 pub use temperature::{

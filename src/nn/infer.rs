@@ -33,6 +33,11 @@ pub struct Predictions {
     /// Logit of each class before temperature scaling; filled only with [`Detail::Logits`]. A
     /// network with a single logit has 0 for its first class.
     pub logits: Vec<Vec<f32>>,
+    /// Features as [`Frozen::forward_with_features`] gives them; filled only with
+    /// [`Detail::Features`].
+    ///
+    /// [`Frozen::forward_with_features`]: super::networks::classifier::Frozen::forward_with_features
+    pub features: Vec<Vec<f32>>,
     /// Index in the view of the first image whose logits are not finite.
     pub first_bad: Option<usize>,
     /// Unweighted loss of each image.
@@ -49,6 +54,8 @@ pub enum Detail {
     Probabilities,
     /// The probabilities and the logits.
     Logits,
+    /// The probabilities and the features.
+    Features,
 }
 
 /// An error while predicting.
@@ -110,7 +117,16 @@ pub fn predict_while(
             .images
             .extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.input.shape, &settings.device);
-        let logits = head(model, frozen.forward(batch.images));
+        let last = if settings.keep == Detail::Features {
+            let (last, features) = frozen.forward_with_features(batch.images);
+            let each = read(features)?;
+            let rows = each.chunks_exact(each.len() / count);
+            found.features.extend(rows.map(<[f32]>::to_vec));
+            last
+        } else {
+            frozen.forward(batch.images)
+        };
+        let logits = head(model, last);
         let losses = settings.loss.per_sample(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
         // probabilities, waits once more.
