@@ -4,9 +4,8 @@
 use std::{fs, path::Path, sync::Arc};
 
 use super::{
-    CheckpointError, META, Meta, NOVELTY, RunFolder,
-    check::{Checked, require},
-    checked, damaged,
+    CheckpointError, META, Meta, NOVELTY, RunFolder, checked, damaged,
+    fault::{Checked, require},
 };
 use crate::{
     base::io::files::{FolderWriter, sha256_hex, with_path, write_atomic},

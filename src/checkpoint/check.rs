@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 
 use super::{
     calibrated::check_novelty,
-    fault::{Fault, cut},
+    fault::{Checked, Fault, require},
     meta::Meta,
 };
 use crate::{
@@ -20,26 +20,6 @@ const SIDES: std::ops::RangeInclusive<usize> = 8..=4096;
 /// Outside this range, softmax probabilities are one-hot or uniform for logits of any usual size;
 /// fitted temperatures stay far within.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
-
-pub(super) type Checked = Result<(), Fault>;
-
-/// Returns a fault that names `field` unless the condition holds.
-pub(super) fn require(
-    holds: bool,
-    field: &str,
-    found: impl fmt::Debug,
-    expected: impl fmt::Display,
-) -> Checked {
-    if holds {
-        Ok(())
-    } else {
-        Err(Fault::of(
-            field,
-            &cut(&format!("{found:?}")),
-            &expected.to_string(),
-        ))
-    }
-}
 
 /// Checks every field of `meta` against its bounds and the other fields.
 pub(super) fn check(meta: &Meta) -> Checked {

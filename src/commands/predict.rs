@@ -95,8 +95,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         let run = names::of_path(&args.checkpoint);
         let message = match checkpoints.len() {
             1 => format!(
-                "--abstain needs fitted prediction sets or novelty; first: emberlens calibrate {run} \
-                 --coverage 0.9 --novelty 0.05"
+                "--abstain needs fitted prediction sets or novelty; first: emberlens calibrate \
+                 {run} --coverage 0.9 --novelty 0.05"
             ),
             count => format!(
                 "--abstain needs prediction sets or novelty, which are fitted to one network, and \

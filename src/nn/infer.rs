@@ -33,10 +33,8 @@ pub struct Predictions {
     /// Logit of each class before temperature scaling; filled only with [`Detail::Logits`]. A
     /// network with a single logit has 0 for its first class.
     pub logits: Vec<Vec<f32>>,
-    /// Features as [`Frozen::forward_with_features`] gives them; filled only with
+    /// Features of the image, as `Frozen::forward_with_features` gives them; filled only with
     /// [`Detail::Features`].
-    ///
-    /// [`Frozen::forward_with_features`]: super::networks::classifier::Frozen::forward_with_features
     pub features: Vec<Vec<f32>>,
     /// Index in the view of the first image whose logits are not finite.
     pub first_bad: Option<usize>,

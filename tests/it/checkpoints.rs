@@ -31,8 +31,8 @@ fn place() -> Place {
         fitted_on: 9,
     });
     let folder = RunFolder::open(&place.path("run")).expect("nobody has it");
-    // The small network has eight features.
-    let row = |index: usize| (0..8).map(|at| (at * index % 5) as f32).collect();
+    // The small network has two groups, of four and eight channels.
+    let row = |index: usize| (0..12).map(|at| (at * index % 5) as f32).collect();
     let [training, validation] = [5, 9].map(|count| (1..=count).map(row).collect::<Vec<_>>());
     meta.novelty = Some(Novelty::fit(0.1, &training, &validation));
     save_novelty(&folder, &path, &meta).expect("written");

@@ -1,6 +1,6 @@
-//! `emberlens calibrate`: fits a temperature, a threshold for one class, prediction sets and novelty
-//! on the validation images, and stores them in the checkpoint. Stores nothing unless everything
-//! requested can be fitted.
+//! `emberlens calibrate`: fits a temperature, a threshold for one class, prediction sets and
+//! novelty on the validation images, and stores them in the checkpoint. Stores nothing unless
+//! everything requested can be fitted.
 
 mod fits;
 
