@@ -4,9 +4,8 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    calibrated::check_novelty,
     fault::{Checked, Fault, require},
-    meta::Meta,
+    meta::{Meta, NOVELTY},
 };
 use crate::{
     architecture::Kind,
@@ -293,6 +292,29 @@ fn check_decisions(meta: &Meta) -> Checked {
         images("coverage.fitted_on", fitted.fitted_on)?;
     }
     Ok(())
+}
+
+/// Checks the rate of false alarms, and that its file is listed.
+fn check_novelty(meta: &Meta) -> Checked {
+    let is_listed = meta.files.contains_key(NOVELTY);
+    let Some(fitted) = &meta.novelty else {
+        return require(
+            !is_listed,
+            "novelty",
+            &meta.novelty,
+            format!("a value for {NOVELTY}"),
+        );
+    };
+    require(is_listed, "files", meta.files.keys(), NOVELTY)?;
+    require(
+        fitted.rate > 0.0 && fitted.rate < 1.0,
+        "novelty.rate",
+        fitted.rate,
+        "a fraction between 0 and 1",
+    )?;
+    let images = |field: &str, count| require(count > 0, field, count, "one image or more");
+    images("novelty.compared_with", fitted.compared_with)?;
+    images("novelty.fitted_on", fitted.fitted_on)
 }
 
 fn check_files(meta: &Meta) -> Checked {

@@ -25,6 +25,10 @@ pub(super) const OLDEST: u32 = 2;
 /// Name of the field with the digests of all others.
 pub(super) const DIGESTS: &str = "digests";
 
+/// Name of the file with the distribution of features that images are compared with, if novelty
+/// was fitted.
+pub(super) const NOVELTY: &str = "novelty.safetensors";
+
 /// Metadata of a checkpoint: what the weights belong to, and how to predict with them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {

@@ -23,12 +23,12 @@ use std::{
     time::Duration,
 };
 
-use calibrated::with_novelty;
 pub use calibrated::{save_meta, save_novelty};
 use check::{check, check_size};
 pub use ensemble::{Ensemble, load_all, resolve_all};
 pub use error::CheckpointError;
 use fault::Fault;
+use meta::NOVELTY;
 pub use meta::{Frozen, Meta, RunId};
 use meta_file::pretty;
 pub use network::{Checkpoint, FrozenBytes, Resumable};
@@ -38,6 +38,7 @@ use serde_json::Value;
 use crate::{
     base::io::files::{FolderWriter, recover_folder, sha256_hex},
     data::Whitening,
+    metrics::{Novelty, NoveltyModel},
 };
 
 /// Read attempts while another process replaces the folder.
@@ -55,8 +56,6 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 /// Matrix of ZCA whitening, if images are whitened.
 const WHITENING: &str = "whitening.safetensors";
-/// Distribution of features that images are compared with, if novelty was fitted.
-const NOVELTY: &str = "novelty.safetensors";
 /// Metadata, with the digests of all other files.
 const META: &str = "meta.json";
 
@@ -333,6 +332,25 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         model,
         backbone,
     })
+}
+
+/// Reads the file of the novelty that was fitted, if any, into the metadata of a checkpoint.
+fn with_novelty(path: &Path, mut meta: Meta) -> Result<Meta, CheckpointError> {
+    let Some(fitted) = meta.novelty.clone() else {
+        return Ok(meta);
+    };
+    let wrong = |reason| damaged(path, format!("{NOVELTY}: {reason}"));
+    let model = NoveltyModel::from_bytes(&checked(path, &meta, NOVELTY)?).map_err(wrong)?;
+    let features = meta.design.num_features();
+    let features = features.map_err(|error| wrong(error.to_string()))?;
+    let (found, expected) = (model.sizes(), [features, fitted.fitted_on]);
+    if found != expected {
+        let words = format!("found {found:?} features and images, expected {expected:?}");
+        return Err(wrong(words));
+    }
+    let model = Arc::new(model);
+    meta.novelty = Some(Novelty { model, ..fitted });
+    Ok(meta)
 }
 
 fn read_resumable(path: &Path) -> Result<Resumable, CheckpointError> {

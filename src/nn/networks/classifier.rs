@@ -139,8 +139,8 @@ impl Frozen<'_> {
     }
 
     /// Runs the layer groups, and returns the features of each image besides: the average of each
-    /// channel that the last two groups give, in each group scaled to length one. The last one alone
-    /// tells other images less well (`docs/decisions/novelty.md`).
+    /// channel that the last two groups give, in each group scaled to length one. The last one
+    /// alone tells other images less well (`docs/decisions/novelty.md`).
     ///
     /// # Shapes
     /// `[batch, channels, height, width]` to the same, and `[batch, features]`.
