@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    fault::{Fault, cut},
-    meta::Meta,
+    fault::{Checked, Fault, require},
+    meta::{Meta, NOVELTY},
 };
 use crate::{
     architecture::Kind,
@@ -20,32 +20,13 @@ const SIDES: std::ops::RangeInclusive<usize> = 8..=4096;
 /// fitted temperatures stay far within.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
-type Checked = Result<(), Fault>;
-
-/// Returns a fault that names `field` unless the condition holds.
-fn require(
-    holds: bool,
-    field: &str,
-    found: impl fmt::Debug,
-    expected: impl fmt::Display,
-) -> Checked {
-    if holds {
-        Ok(())
-    } else {
-        Err(Fault::of(
-            field,
-            &cut(&format!("{found:?}")),
-            &expected.to_string(),
-        ))
-    }
-}
-
 /// Checks every field of `meta` against its bounds and the other fields.
 pub(super) fn check(meta: &Meta) -> Checked {
     check_classes(&meta.classes)?;
     check_images(meta)?;
     check_design(meta)?;
     check_decisions(meta)?;
+    check_novelty(meta)?;
     check_files(meta)?;
     require(
         meta.focal_gamma.is_finite() && meta.focal_gamma >= 0.0,
@@ -311,6 +292,29 @@ fn check_decisions(meta: &Meta) -> Checked {
         images("coverage.fitted_on", fitted.fitted_on)?;
     }
     Ok(())
+}
+
+/// Checks the rate of false alarms, and that its file is listed.
+fn check_novelty(meta: &Meta) -> Checked {
+    let is_listed = meta.files.contains_key(NOVELTY);
+    let Some(fitted) = &meta.novelty else {
+        return require(
+            !is_listed,
+            "novelty",
+            &meta.novelty,
+            format!("a value for {NOVELTY}"),
+        );
+    };
+    require(is_listed, "files", meta.files.keys(), NOVELTY)?;
+    require(
+        fitted.rate > 0.0 && fitted.rate < 1.0,
+        "novelty.rate",
+        fitted.rate,
+        "a fraction between 0 and 1",
+    )?;
+    let images = |field: &str, count| require(count > 0, field, count, "one image or more");
+    images("novelty.compared_with", fitted.compared_with)?;
+    images("novelty.fitted_on", fitted.fitted_on)
 }
 
 fn check_files(meta: &Meta) -> Checked {

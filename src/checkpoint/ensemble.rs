@@ -152,9 +152,9 @@ pub fn resolve_all(path: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     }
 }
 
-/// Loads the checkpoints at `paths`, for predictions by all of them together. Of several, threshold
-/// and prediction sets are left out: they were fitted to one network and say nothing of the mean.
-/// Frozen layers that they have in common are kept in memory once.
+/// Loads the checkpoints at `paths`, for predictions by all of them together. Of several, decisions
+/// and novelty are left out: they were fitted to one network and say nothing of the mean. Frozen
+/// layers that they have in common are kept in memory once.
 ///
 /// # Errors
 /// Fails as [`load`] does, and if the checkpoints differ in their classes or in how images are
@@ -189,6 +189,7 @@ pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Checkpoint>, CheckpointError> {
     if found.len() > 1 {
         for checkpoint in &mut found {
             (checkpoint.meta.threshold, checkpoint.meta.coverage) = (None, None);
+            checkpoint.meta.novelty = None;
         }
     }
     Ok(found)

@@ -89,3 +89,24 @@ pub(super) fn cut(text: &str) -> String {
         text.chars().take(SHOWN).collect::<String>() + "..."
     }
 }
+
+/// The result of a check.
+pub(super) type Checked = Result<(), Fault>;
+
+/// Returns a fault that names `field` unless the condition holds.
+pub(super) fn require(
+    holds: bool,
+    field: &str,
+    found: impl fmt::Debug,
+    expected: impl fmt::Display,
+) -> Checked {
+    if holds {
+        Ok(())
+    } else {
+        Err(Fault::of(
+            field,
+            &cut(&format!("{found:?}")),
+            &expected.to_string(),
+        ))
+    }
+}

@@ -12,7 +12,7 @@ use crate::{
     base::{io::files::sha256_hex, process},
     config::{Color, Data, Interpolation, Loss, OnBadImage, Resize, Weights},
     data::batches::normalize::Normalizer,
-    metrics::{Coverage, Threshold},
+    metrics::{Coverage, Novelty, Threshold},
     nn::networks::classifier::Design,
 };
 
@@ -24,6 +24,10 @@ pub(super) const OLDEST: u32 = 2;
 
 /// Name of the field with the digests of all others.
 pub(super) const DIGESTS: &str = "digests";
+
+/// Name of the file with the distribution of features that images are compared with, if novelty
+/// was fitted.
+pub(super) const NOVELTY: &str = "novelty.safetensors";
 
 /// Metadata of a checkpoint: what the weights belong to, and how to predict with them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +74,10 @@ pub struct Meta {
     /// Threshold of prediction sets, fitted by `calibrate --coverage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
+    /// Rate of false alarms at which images count as unlike the training images, fitted by
+    /// `calibrate --novelty`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub novelty: Option<Novelty>,
     /// Layers that no phase of the training changes, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Frozen>,

@@ -5,6 +5,7 @@
 //! the checkpoints of a run share; without it, they are identified by the file they came from and a
 //! digest.
 
+mod calibrated;
 mod check;
 mod ensemble;
 mod error;
@@ -22,10 +23,12 @@ use std::{
     time::Duration,
 };
 
+pub use calibrated::{save_meta, save_novelty};
 use check::{check, check_size};
 pub use ensemble::{Ensemble, load_all, resolve_all};
 pub use error::CheckpointError;
 use fault::Fault;
+use meta::NOVELTY;
 pub use meta::{Frozen, Meta, RunId};
 use meta_file::pretty;
 pub use network::{Checkpoint, FrozenBytes, Resumable};
@@ -33,8 +36,9 @@ pub use run::{RunFolder, check_run, resolve_resumable};
 use serde_json::Value;
 
 use crate::{
-    base::io::files::{FolderWriter, recover_folder, sha256_hex, write_atomic},
+    base::io::files::{FolderWriter, recover_folder, sha256_hex},
     data::Whitening,
+    metrics::{Novelty, NoveltyModel},
 };
 
 /// Read attempts while another process replaces the folder.
@@ -165,17 +169,6 @@ fn write(
     Ok(writer.commit()?)
 }
 
-/// Replaces the `meta.json` of the checkpoint at `path`, to store a temperature, threshold or
-/// coverage.
-///
-/// The lock of the run, to which the checkpoint must belong, keeps other writers away.
-///
-/// # Errors
-/// Returns an error if the file can't be written.
-pub fn save_meta(_run: &RunFolder, path: &Path, meta: &Meta) -> Result<(), CheckpointError> {
-    Ok(write_atomic(&path.join(META), &meta.to_text())?)
-}
-
 /// Returns the digest of `backbone.safetensors` that the checkpoint in `folder` was saved with.
 fn written_digest(folder: &Path) -> Option<String> {
     read_meta(folder).ok()?.files.get(BACKBONE).cloned()
@@ -304,7 +297,7 @@ fn checked(path: &Path, meta: &Meta, name: &str) -> Result<Vec<u8>, CheckpointEr
 }
 
 fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let mut meta = read_meta(path)?;
+    let mut meta = with_novelty(path, read_meta(path)?)?;
     let model = checked(path, &meta, MODEL)?;
     if meta.files.contains_key(WHITENING) {
         let whitening = Whitening::from_bytes(&checked(path, &meta, WHITENING)?);
@@ -339,6 +332,25 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         model,
         backbone,
     })
+}
+
+/// Reads the file of the novelty that was fitted, if any, into the metadata of a checkpoint.
+fn with_novelty(path: &Path, mut meta: Meta) -> Result<Meta, CheckpointError> {
+    let Some(fitted) = meta.novelty.clone() else {
+        return Ok(meta);
+    };
+    let wrong = |reason| damaged(path, format!("{NOVELTY}: {reason}"));
+    let model = NoveltyModel::from_bytes(&checked(path, &meta, NOVELTY)?).map_err(wrong)?;
+    let features = meta.design.num_features();
+    let features = features.map_err(|error| wrong(error.to_string()))?;
+    let (found, expected) = (model.sizes(), [features, fitted.fitted_on]);
+    if found != expected {
+        let words = format!("found {found:?} features and images, expected {expected:?}");
+        return Err(wrong(words));
+    }
+    let model = Arc::new(model);
+    meta.novelty = Some(Novelty { model, ..fitted });
+    Ok(meta)
 }
 
 fn read_resumable(path: &Path) -> Result<Resumable, CheckpointError> {
@@ -447,6 +459,7 @@ mod tests {
                 probability: 1.0 / 3.0,
                 fitted_on: 12,
             }),
+            novelty: None,
             frozen: None,
             run: Some(RunId {
                 id: "one".to_owned(),

@@ -53,8 +53,9 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     top_k: u16,
-    /// Report "refer" instead of a class unless exactly one class is possible at the coverage that
-    /// `calibrate --coverage SHARE` has fitted
+    /// Report "unlike the training images" instead of a class at the rate of false alarms that
+    /// `calibrate --novelty RATE` has fitted, and "refer" unless exactly one class is possible at
+    /// the coverage that `calibrate --coverage SHARE` has fitted
     #[arg(long)]
     abstain: bool,
     /// auto, gpu, gpu:N, cpu or ndarray
@@ -89,16 +90,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let meta = &checkpoints[0].meta;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
-    if args.abstain && meta.coverage.is_none() {
+    let rules = Rules::of(meta);
+    if args.abstain && !rules.can_abstain() {
         let run = names::of_path(&args.checkpoint);
         let message = match checkpoints.len() {
             1 => format!(
-                "--abstain needs fitted prediction sets; first: emberlens calibrate {run} \
-                 --coverage 0.9"
+                "--abstain needs fitted prediction sets or novelty; first: emberlens calibrate \
+                 {run} --coverage 0.9 --novelty 0.05"
             ),
             count => format!(
-                "--abstain needs prediction sets, which are fitted to one network, and this run \
-                 has {count}; calibrate one of its folds and name it: {run}"
+                "--abstain needs prediction sets or novelty, which are fitted to one network, and \
+                 this run has {count}; calibrate one of its folds and name it: {run}"
             ),
         };
         return Err(UsageError(message).into());
@@ -107,9 +109,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if args.format == Format::Csv {
         ui::print(&csv_line(csv_head(top_k, meta))?)?;
     }
-    let predictor = Predictor::of_all(&checkpoints, &compute, &Terminal)?;
+    let predictor = Predictor {
+        keep: rules.detail(),
+        ..Predictor::of_all(&checkpoints, &compute, &Terminal)?
+    };
     for chunk in paths.chunks(CHUNK) {
-        let mut predictions = classify(chunk, &predictor, top_k, &mut num_failed)?;
+        let mut predictions = classify(chunk, (&predictor, &rules), top_k, &mut num_failed)?;
         if args.abstain {
             predictions
                 .iter_mut()
@@ -129,32 +134,30 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 
 fn classify(
     paths: &[PathBuf],
-    predictor: &Predictor<'_>,
+    (predictor, rules): (&Predictor<'_>, &Rules),
     top_k: usize,
     num_failed: &mut usize,
 ) -> anyhow::Result<Vec<Prediction>> {
-    let checkpoint = predictor.checkpoint;
-    let set = read_unlabeled(paths, &checkpoint.meta, num_failed)?;
+    let set = read_unlabeled(paths, &predictor.checkpoint.meta, num_failed)?;
     if set.images.is_empty() {
         return Ok(Vec::new());
     }
-    let found = predictor.predict(&set)?;
-    let rules = Rules::of(&checkpoint.meta);
+    let found = rules.classify_all(predictor.predict(&set)?);
     let predictions = set
         .images
         .iter()
-        .zip(found.probabilities)
-        .map(|(image, row)| Prediction {
+        .zip(found)
+        .map(|(image, found)| Prediction {
             path: names::of_path(&image.path),
-            ranked: most(&row, top_k),
-            found: rules.classify(row),
+            ranked: most(&found.probabilities.row, top_k),
+            found,
         });
     Ok(predictions.collect())
 }
 
 impl Prediction {
     /// Returns the table's remarks on the image besides its classes.
-    fn remarks(&self) -> [Option<String>; 2] {
+    fn remarks(&self) -> [Option<String>; 3] {
         let set = |set: &Vec<String>| {
             if set.is_empty() {
                 "none fits".to_owned()
@@ -167,6 +170,9 @@ impl Prediction {
                 .flagged
                 .map(|flagged| if flagged { "yes" } else { "no" }.to_owned()),
             self.found.set.as_ref().map(set),
+            self.found
+                .novelty_p_value
+                .map(|value| format!("{value:.4}")),
         ]
     }
 
@@ -189,6 +195,7 @@ fn remark_columns(meta: &Meta) -> Vec<String> {
     flagged
         .into_iter()
         .chain(meta.coverage.as_ref().map(|_| "set".to_owned()))
+        .chain(meta.novelty.as_ref().map(|_| "novelty_p_value".to_owned()))
         .collect()
 }
 

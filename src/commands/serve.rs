@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     use crate::{
         base::names,
         checkpoint::{self, CheckpointError, RunFolder},
-        evaluation::{images::run_of, predictor::Predictor},
+        evaluation::{classified::Rules, images::run_of, predictor::Predictor},
         serve::{Limits, Server},
     };
 
@@ -79,7 +79,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     };
     let checkpoint = checkpoint::load(&path)?;
     let compute = ui::open_device(args.device)?;
-    let predictor = Predictor::new(&checkpoint, &compute, &Terminal)?;
+    let predictor = Predictor {
+        keep: Rules::of(&checkpoint.meta).detail(),
+        ..Predictor::new(&checkpoint, &compute, &Terminal)?
+    };
     // All of it is in memory.
     drop(lock);
     let limits = Limits {

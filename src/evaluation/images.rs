@@ -214,6 +214,14 @@ pub fn from_split(
     }
 }
 
+/// Lists the training images of a run.
+///
+/// # Errors
+/// Returns an error if none of them can be found.
+pub fn training_images(run: &Path) -> anyhow::Result<EvalSet> {
+    from_rows(run, Part::Train, "train", "the run's training images")
+}
+
 /// Returns the images of a part as `split.csv` has it.
 fn from_rows(run: &Path, part: Part, name: &str, source: &str) -> anyhow::Result<EvalSet> {
     let rows = read_split(&run.join("split.csv"))?;

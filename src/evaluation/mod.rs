@@ -10,7 +10,7 @@ pub mod images;
 mod measured;
 pub mod page;
 pub mod place;
-mod predictions;
+pub mod predictions;
 pub mod predictor;
 pub mod runs;
 pub mod slices;

@@ -1,14 +1,27 @@
 //! Predictions of each image as files: `predictions.csv`, and logits for other programs.
 
-use super::Evaluation;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+
+use super::{Evaluation, page::OUT_OF_FOLD};
 use crate::{
     base::{
         io::raw_file::{Raw, RawFile},
         names::{of_path, of_text},
     },
+    inspect::HeldOut,
     metrics::{argmax, most},
     record::LISTED_CLASSES,
 };
+
+/// Columns of `predictions.csv` before the fold and the probabilities.
+const HEAD: [&str; 3] = ["path", "label", "predicted"];
+/// Column of the fold.
+const FOLD: &str = "fold";
 
 /// Number of most probable classes that are written if not all are.
 const FIRST: usize = 5;
@@ -25,20 +38,13 @@ impl Evaluation {
         let is_whole = self.classes.len() <= LISTED_CLASSES;
         let name = |class: usize| of_text(&self.classes[class]);
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let head = ["path", "label", "predicted"]
-            .map(str::to_owned)
-            .into_iter();
+        let head = HEAD.map(str::to_owned).into_iter();
         let columns: Vec<String> = match is_whole {
             true => (0..self.classes.len()).map(name).collect(),
-            false => std::iter::once("probability".to_owned())
-                .chain(
-                    (2..=FIRST)
-                        .flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]),
-                )
-                .collect(),
+            false => ranked_columns(),
         };
         let folds = self.folds.as_ref().map(|folds| &folds.of_image);
-        let fold_column = folds.map(|_| "fold".to_owned());
+        let fold_column = folds.map(|_| FOLD.to_owned());
         writer.write_record(head.chain(fold_column).chain(columns))?;
         let rows = self.set.images.iter().zip(&self.probabilities);
         for (index, (image, row)) in rows.enumerate() {
@@ -77,5 +83,136 @@ impl Evaluation {
                 .collect(),
         };
         file.write(&raw, self.classes.iter().map(|class| of_text(class)))
+    }
+}
+
+/// Returns the path of the out-of-fold predictions of a run, whether there are any or not.
+pub fn out_of_fold_path(run: &Path) -> PathBuf {
+    let folder = run.join("evaluation").join(OUT_OF_FOLD);
+    folder.join("predictions.csv")
+}
+
+/// Reads the out-of-fold predictions of a run, or returns `None` if there are none.
+///
+/// # Errors
+/// Returns an error if the file can't be read or has other columns than an evaluation writes.
+pub fn out_of_fold(run: &Path) -> anyhow::Result<Option<HeldOut>> {
+    let path = out_of_fold_path(run);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let wrong = || {
+        format!(
+            "can't read the out-of-fold predictions in {}",
+            of_path(&path)
+        )
+    };
+    let (classes, rows) = read(&path).with_context(wrong)?;
+    Ok(Some(HeldOut {
+        words: format!(
+            "a network of {} that wasn't trained on the image",
+            of_path(run)
+        ),
+        classes,
+        rows,
+    }))
+}
+
+/// Classes, and the probabilities of each image by the index of the class.
+type Probabilities = (Vec<String>, BTreeMap<String, Vec<(usize, f64)>>);
+
+/// Reads a `predictions.csv`; see [`Evaluation::predictions_csv`].
+fn read(path: &Path) -> anyhow::Result<Probabilities> {
+    let mut reader = csv::Reader::from_path(path)?;
+    let head: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+    if !head.iter().take(HEAD.len()).eq(HEAD.iter()) {
+        let (found, expected) = (head.join(", "), HEAD.join(", "));
+        bail!("found the columns {found}, expected {expected}");
+    }
+    let has_fold = head.get(HEAD.len()).is_some_and(|name| name == FOLD);
+    let first = HEAD.len() + usize::from(has_fold);
+    // The columns of probabilities, with those of their classes if they aren't named in the head:
+    // the most probable class is the predicted one.
+    let columns: Vec<(Option<usize>, usize)> = match head[first..] == ranked_columns() {
+        true => std::iter::once((Some(HEAD.len() - 1), first))
+            .chain(
+                (first + 1..head.len())
+                    .step_by(2)
+                    .map(|at| (Some(at), at + 1)),
+            )
+            .collect(),
+        false => (first..head.len()).map(|at| (None, at)).collect(),
+    };
+    let mut classes: BTreeMap<String, usize> = BTreeMap::new();
+    let mut rows = BTreeMap::new();
+    for record in reader.records() {
+        let record = record?;
+        let mut row = Vec::new();
+        for (class, at) in &columns {
+            let name = class.map_or(head[*at].as_str(), |class| &record[class]);
+            let next = classes.len();
+            let class = *classes.entry(name.to_owned()).or_insert(next);
+            let probability = record[*at].parse();
+            let wrong = || format!("found {}, expected a probability", &record[*at]);
+            row.push((class, probability.with_context(wrong)?));
+        }
+        rows.insert(record[0].to_owned(), row);
+    }
+    let mut names = vec![String::new(); classes.len()];
+    classes.into_iter().for_each(|(name, at)| names[at] = name);
+    Ok((names, rows))
+}
+
+/// Returns the columns that take the place of the probabilities of many classes.
+fn ranked_columns() -> Vec<String> {
+    let others =
+        (2..=FIRST).flat_map(|rank| [format!("label_{rank}"), format!("probability_{rank}")]);
+    std::iter::once("probability".to_owned())
+        .chain(others)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_of_few_classes_and_of_many_are_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("predictions.csv");
+        let ranked = "x/1.png,a,b,2,0.5,c,0.25,a,0.125,e,0.0625,d,0.03125\n";
+        for (text, classes, row) in [
+            (
+                "path,label,predicted,fold,a,b\nx/1.png,a,b,2,0.25,0.75\n".to_owned(),
+                vec!["a", "b"],
+                vec![(0, 0.25), (1, 0.75)],
+            ),
+            (
+                format!(
+                    "path,label,predicted,fold,{}\n{ranked}",
+                    ranked_columns().join(",")
+                ),
+                vec!["b", "c", "a", "e", "d"],
+                vec![(0, 0.5), (1, 0.25), (2, 0.125), (3, 0.0625), (4, 0.03125)],
+            ),
+        ] {
+            crate::base::io::files::write_atomic(&path, text.as_bytes()).expect("written");
+            let (found, rows) = read(&path).expect("whole");
+            assert_eq!(
+                (found, &rows["x/1.png"]),
+                (classes.iter().map(ToString::to_string).collect(), &row)
+            );
+        }
+        for (text, expected) in [
+            ("path,class\n", "found the columns path, class"),
+            (
+                "path,label,predicted,a\nx,a,a,half\n",
+                "found half, expected a probability",
+            ),
+        ] {
+            crate::base::io::files::write_atomic(&path, text.as_bytes()).expect("written");
+            let error = read(&path).expect_err("wrong").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     data::{
         duplicates::scan::ScannedImage,
         listing::{
-            Part,
+            Entry, Part,
             split::{Member, hold_back},
         },
     },
@@ -57,6 +57,14 @@ pub struct Clean {
     pub split_groups: usize,
 }
 
+/// Returns the absolute path of an image, or the path as listed if it can't be resolved.
+pub(super) fn absolute_path(entry: &Entry) -> String {
+    let path = entry.path.canonicalize();
+    // A member of a shard is no file of the system.
+    let path = path.or_else(|_| std::path::absolute(&entry.path));
+    names::of_path(path.as_ref().unwrap_or(&entry.path))
+}
+
 impl Inspection {
     /// Builds the clean list. If the set has no validation images, a fraction of the training
     /// images is held back for validation, stratified by class and with groups kept together;
@@ -98,15 +106,8 @@ impl Inspection {
         let held = self.held_back(&left, seed);
         let row = |index: &usize| {
             let seen = &self.seen[*index];
-            let path = seen
-                .entry
-                .path
-                .canonicalize()
-                // A member of a shard is no file of the system.
-                .or_else(|_| std::path::absolute(&seen.entry.path))
-                .unwrap_or_else(|_| seen.entry.path.clone());
             CleanRow {
-                path: names::of_path(&path),
+                path: absolute_path(&seen.entry),
                 label: seen.entry.class.clone(),
                 split: if held.contains(index) {
                     Part::Validation.name()

@@ -215,7 +215,7 @@ fn split_groups(found: &Inspection) -> Option<Finding> {
 
 fn doubtful_labels(found: &Inspection) -> Option<Finding> {
     let Labels {
-        features,
+        judge,
         images,
         balanced_accuracy,
         suspects,
@@ -225,9 +225,8 @@ fn doubtful_labels(found: &Inspection) -> Option<Finding> {
     Some(Finding::new(
         Kind::DoubtfulLabels,
         format!(
-            "{count} of {images} labels {are} doubtful: a linear model of {features} says \
-             otherwise; its balanced accuracy is {balanced_accuracy:.2} on images that it wasn't \
-             fitted to"
+            "{count} of {images} labels {are} doubtful: {judge} says otherwise; its balanced \
+             accuracy is {balanced_accuracy:.2} on images that it wasn't fitted to"
         ),
         Some(format!(
             "{} ({}, or {}?)",

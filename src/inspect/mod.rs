@@ -3,6 +3,7 @@
 //! set.
 
 mod clean;
+mod correct;
 mod discriminant;
 pub mod features;
 mod findings;
@@ -18,8 +19,9 @@ use std::{
 use serde::Serialize;
 
 pub use clean::{Clean, Side};
+pub use correct::LabelRow;
 pub use findings::{Finding, Kind};
-pub use labels::{DoubtfulLabel, Features, Labels};
+pub use labels::{DoubtfulLabel, Features, HeldOut, Judge, Labels};
 pub use rules::Rule;
 pub use suspects::Suspect;
 
@@ -133,11 +135,11 @@ impl Member {
 }
 
 impl Inspection {
-    /// Inspects the scanned images. Their labels are judged from `features`, which are in the order
-    /// of the images, or else from small images.
-    pub fn of(survey: Scan, features: Option<Features>) -> Self {
+    /// Inspects the scanned images. Their labels are judged by `judge`, whose features are in the
+    /// order of the images.
+    pub fn of(survey: Scan, judge: &Judge) -> Self {
         let copies = Copies::of(&survey);
-        let labels = labels::judge(&survey, features);
+        let labels = labels::judge(&survey, judge);
         let damaged = survey.damaged();
         let Scan {
             seen,

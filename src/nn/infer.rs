@@ -34,6 +34,9 @@ pub struct Predictions {
     /// Logit of each class before temperature scaling; filled only with [`Detail::Logits`]. A
     /// network with a single logit has 0 for its first class.
     pub logits: Vec<Vec<f32>>,
+    /// Features of the image, as `Frozen::forward_with_features` gives them; filled only with
+    /// [`Detail::Features`].
+    pub features: Vec<Vec<f32>>,
     /// Index in the view of the first image whose logits are not finite.
     pub first_bad: Option<usize>,
     /// Unweighted loss of each image.
@@ -50,6 +53,8 @@ pub enum Detail {
     Probabilities,
     /// The probabilities and the logits.
     Logits,
+    /// The probabilities and the features.
+    Features,
 }
 
 /// An error while predicting.
@@ -114,7 +119,16 @@ pub fn predict_while(
             .images
             .extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.input.shape, &settings.device);
-        let logits = head(model, frozen.forward(batch.images));
+        let last = if settings.keep == Detail::Features {
+            let (last, features) = frozen.forward_with_features(batch.images);
+            let each = read(features)?;
+            let rows = each.chunks_exact(each.len() / count);
+            found.features.extend(rows.map(<[f32]>::to_vec));
+            last
+        } else {
+            frozen.forward(batch.images)
+        };
+        let logits = head(model, last);
         let losses = settings.loss.per_sample(logits.clone(), batch.targets);
         // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
         // probabilities, waits once more.
@@ -185,19 +199,24 @@ pub fn predict_among(
 }
 
 impl Predictions {
-    /// Returns the predictions as 32-bit words: the number of images, their values per image of
-    /// each kind, the first bad image counted from 1, then the values of each field.
+    /// Returns the predictions as 32-bit words: the number of images, the first bad one counted from
+    /// 1, the values per image of each kind, then the values of each field.
     fn to_bytes(&self) -> Vec<u8> {
-        let width = |rows: &[Vec<f32>]| rows.first().map_or(0, Vec::len);
-        let (probabilities, logits) = (&self.probabilities, &self.logits);
+        let rows = [&self.probabilities, &self.logits, &self.features];
+        let width = |rows: &Vec<Vec<f32>>| rows.first().map_or(0, Vec::len);
         let bad = self.first_bad.map_or(0, |bad| bad + 1);
-        let head = [self.images.len(), width(probabilities), width(logits), bad];
+        let head = [self.images.len(), bad].into_iter();
         // Images and classes are far below 2^32: files of the run list them.
-        let counts = head.iter().chain(&self.images).chain(&self.predicted);
-        let values = probabilities.iter().chain(logits).flatten();
-        let values = self.losses.iter().chain(values);
+        let counts = head
+            .chain(rows.map(width))
+            .chain(self.images.iter().copied())
+            .chain(self.predicted.iter().copied());
+        let values = self
+            .losses
+            .iter()
+            .chain(rows.into_iter().flatten().flatten());
         counts
-            .map(|count| *count as u32)
+            .map(|count| count as u32)
             .chain(values.map(|value| value.to_bits()))
             .flat_map(u32::to_le_bytes)
             .collect()
@@ -212,7 +231,7 @@ impl Predictions {
             .copied()
             .map(u32::from_le_bytes)
             .collect();
-        let [count, probabilities, logits, bad, rest @ ..] = words.as_slice() else {
+        let [count, bad, probabilities, logits, features, rest @ ..] = words.as_slice() else {
             return;
         };
         let (count, mut rest) = (*count as usize, rest);
@@ -236,6 +255,7 @@ impl Predictions {
         for (rows, width) in [
             (&mut self.probabilities, *probabilities as usize),
             (&mut self.logits, *logits as usize),
+            (&mut self.features, *features as usize),
         ] {
             if width > 0 {
                 rows.extend(take(count * width).chunks_exact(width).map(floats));
@@ -335,6 +355,10 @@ mod tests {
                 .map(|image| vec![0.1, *image as f32])
                 .collect(),
             logits: images.iter().map(|_| vec![-0.0, 1e-30, 2.5]).collect(),
+            features: images
+                .iter()
+                .map(|image| vec![*image as f32 / 3.0])
+                .collect(),
             first_bad: bad,
             losses: images.iter().map(|image| 1.0 / *image as f32).collect(),
         };

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     data::store::{Format, read_bytes},
-    evaluation::{classified::Rules, predictor::Predictor},
+    evaluation::{
+        classified::{Classified, Rules},
+        predictor::Predictor,
+    },
 };
 
 /// What the server takes before it refuses.
@@ -44,7 +47,7 @@ pub struct Limits {
 pub(super) struct App {
     /// The run's name.
     pub(super) name: String,
-    /// Classes, threshold and coverage.
+    /// Classes and what was fitted.
     pub(super) rules: Rules,
     /// How images are read.
     pub(super) format: Format,
@@ -173,23 +176,23 @@ impl App {
         images.into_iter().map(ready).collect()
     }
 
-    /// Returns the probabilities of images.
+    /// Returns the classes of images.
     ///
     /// # Errors
     /// Returns a fault if the network fails.
-    pub(super) async fn probabilities(&self, images: Vec<Ready>) -> Result<Vec<Vec<f32>>, Fault> {
+    pub(super) async fn classify(&self, images: Vec<Ready>) -> Result<Vec<Classified>, Fault> {
         let sent: Result<Vec<_>, _> = images
             .into_iter()
             .map(|image| self.send(image, Task::Classify))
             .collect();
-        let mut rows = Vec::new();
+        let mut classes = Vec::new();
         for answer in sent? {
             match answer.await {
-                Ok(Ok(Answer::Probabilities(row))) => rows.push(row),
+                Ok(Ok(Answer::Class(class))) => classes.push(*class),
                 other => return Err(Fault::of_network(other)),
             }
         }
-        Ok(rows)
+        Ok(classes)
     }
 
     /// Hands an image to the network.

@@ -160,11 +160,12 @@ async fn infer(
         }
     };
     let count = images.len();
-    let rows = app.probabilities(images).await?;
-    let label = |row: &Vec<f32>| app.rules.classify(row.clone()).label;
-    let labels = rows.iter().map(label).collect();
+    let found = app.classify(images).await?;
+    let rows = found.iter().flat_map(|found| &found.probabilities.row);
+    let probabilities = rows.copied().collect();
+    let labels = found.into_iter().map(|found| found.label).collect();
     let outputs = [
-        Tensor::of_probabilities(vec![count, app.rules.classes.len()], rows.concat()),
+        Tensor::of_probabilities(vec![count, app.rules.classes.len()], probabilities),
         Tensor::of_labels(labels),
     ];
     let is_wanted = |tensor: &Tensor| {

@@ -13,7 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::metrics::Metrics;
 use crate::{
     data::{batches::dataset::ImageSet, store::Format},
-    evaluation::predictor::Predictor,
+    evaluation::{
+        classified::{Classified, Rules},
+        predictor::Predictor,
+    },
     explain::{Explainer, Method, Shown},
 };
 
@@ -32,7 +35,7 @@ pub(super) struct Job {
 /// What to do with an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Compute its probabilities.
+    /// Find its class.
     Classify,
     /// Compute the map of a class, or of the most probable one.
     Explain(Option<usize>),
@@ -41,8 +44,8 @@ pub(super) enum Task {
 /// What the network answers.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// A probability for each class.
-    Probabilities(Vec<f32>),
+    /// The class with its probabilities.
+    Class(Box<Classified>),
     /// A map.
     Shown(Box<Shown>),
 }
@@ -50,7 +53,7 @@ pub(super) enum Answer {
 /// The network and what it takes to explain it.
 pub(super) struct Network<'a> {
     predictor: &'a Predictor<'a>,
-    classes: Arc<Vec<String>>,
+    rules: Rules,
     /// Built for the first map, because it holds the weights a second time.
     explainer: OnceCell<Explainer>,
     metrics: Arc<Metrics>,
@@ -60,7 +63,7 @@ impl<'a> Network<'a> {
     pub(super) fn new(predictor: &'a Predictor<'a>, metrics: Arc<Metrics>) -> Self {
         Self {
             predictor,
-            classes: Arc::new(predictor.checkpoint.meta.classes.clone()),
+            rules: Rules::of(&predictor.checkpoint.meta),
             explainer: OnceCell::new(),
             metrics,
         }
@@ -100,8 +103,8 @@ impl<'a> Network<'a> {
         let pixels: Vec<Vec<u8>> = jobs.iter().map(|job| job.pixels.clone()).collect();
         match self.predictor.predict(&self.set(&pixels)) {
             Ok(found) => {
-                for (job, row) in jobs.into_iter().zip(found.probabilities) {
-                    answer(job, Ok(Answer::Probabilities(row)));
+                for (job, class) in jobs.into_iter().zip(self.rules.classify_all(found)) {
+                    answer(job, Ok(Answer::Class(Box::new(class))));
                 }
             }
             // One image may be the reason, and the others are of other clients.
@@ -128,7 +131,7 @@ impl<'a> Network<'a> {
 
     fn set(&self, pixels: &[Vec<u8>]) -> Arc<ImageSet> {
         let format = Format::of(&self.predictor.data);
-        Arc::new(ImageSet::of_images(&self.classes, format, pixels))
+        Arc::new(ImageSet::of_images(&self.rules.classes, format, pixels))
     }
 }
 

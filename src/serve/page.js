@@ -48,6 +48,7 @@ function bars(probabilities, count) {
 
 function sentences(prediction) {
   const said = [];
+  if (prediction.unlike) said.push("Unlike the training images: what follows may mean nothing.");
   if (prediction.set && prediction.set.length !== 1) {
     said.push(`Refer to a person: ${prediction.set.length === 0 ? "no class fits" : `may be ${prediction.set.join(" or ")}`}.`);
   }

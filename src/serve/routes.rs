@@ -94,9 +94,10 @@ fn query<T: serde::de::DeserializeOwned>(request: &Request) -> Result<T, Fault> 
 
 async fn predict(State(app): State<Arc<App>>, request: Request) -> Result<Response, Fault> {
     let PredictQuery { abstain } = query(&request)?;
-    if abstain && !app.rules.has_sets() {
+    if abstain && !app.rules.can_abstain() {
         return Err(Fault::malformed(
-            "abstain needs fitted prediction sets; first: emberlens calibrate RUN --coverage 0.9",
+            "abstain needs fitted prediction sets or novelty; first: emberlens calibrate RUN \
+             --coverage 0.9 --novelty 0.05",
         ));
     }
     let mut images = app.read(app.bodies.images(request).await?).await?;
@@ -104,9 +105,8 @@ async fn predict(State(app): State<Arc<App>>, request: Request) -> Result<Respon
         .iter_mut()
         .map(|image| (image.name.take(), image.damage.take()))
         .collect();
-    let rows = app.probabilities(images).await?;
-    let prediction = |((name, damage), row)| {
-        let mut found = app.rules.classify(row);
+    let classes = app.classify(images).await?;
+    let prediction = |((name, damage), mut found): (_, Classified)| {
         if abstain {
             found.abstain();
         }
@@ -116,7 +116,7 @@ async fn predict(State(app): State<Arc<App>>, request: Request) -> Result<Respon
             damage,
         }
     };
-    let predictions = about.into_iter().zip(rows).map(prediction).collect();
+    let predictions = about.into_iter().zip(classes).map(prediction).collect();
     Ok(json(&Predictions { predictions }))
 }
 

@@ -4,8 +4,8 @@
 use std::fs;
 
 use emberlens::{
-    checkpoint::{RunFolder, load, read_meta, save_meta},
-    metrics::{Coverage, Threshold},
+    checkpoint::{RunFolder, load, read_meta, save_novelty},
+    metrics::{Coverage, Novelty, Threshold},
 };
 use serde_json::{Value, json};
 
@@ -31,7 +31,11 @@ fn place() -> Place {
         fitted_on: 9,
     });
     let folder = RunFolder::open(&place.path("run")).expect("nobody has it");
-    save_meta(&folder, &path, &meta).expect("written");
+    // The small network has two groups, of four and eight channels.
+    let row = |index: usize| (0..12).map(|at| (at * index % 5) as f32).collect();
+    let [training, validation] = [5, 9].map(|count| (1..=count).map(row).collect::<Vec<_>>());
+    meta.novelty = Some(Novelty::fit(0.1, &training, &validation));
+    save_novelty(&folder, &path, &meta).expect("written");
     place
 }
 

@@ -81,11 +81,12 @@ fn nothing_is_written_among_images() {
     let script = "g = ImageDataGenerator(rescale=1/255)\n\
                   Sequential([Dense(2)]).fit(g.flow_from_directory('train'))\n";
     place.write("n.py", script);
-    let cases: [&[&str]; 14] = [
+    let cases: [&[&str]; 15] = [
         &[&["train", "--out", "train/out"], &recipe[..]].concat(),
         &[&["train", "--out", "train/a/out"], &recipe[..]].concat(),
         &[&["train", "--out", "run/../train/b"], &recipe[..]].concat(),
         &["inspect", "train", "--write-clean", "train/clean.csv"],
+        &["inspect", "train", "--write-labels", "train/labels.csv"],
         &["inspect", "train", "--html", "train/page.html"],
         &[
             "evaluate",

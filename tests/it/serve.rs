@@ -204,7 +204,7 @@ fn answers_are_those_of_predict_in_every_format() {
             .save(place.path(&format!("new/{name}")))
             .expect("saved");
     }
-    place.done("calibrate run --coverage 0.5");
+    place.done("calibrate run --coverage 0.5 --novelty 0.4");
     let files = names.map(|name| format!("new/{name}")).join(" ");
     let predicted = place.done(&format!(
         "predict --checkpoint run {files} --format jsonl --device cpu"
@@ -217,7 +217,14 @@ fn answers_are_those_of_predict_in_every_format() {
         assert_eq!(found.status, 200, "{found:?}");
         let line: Value = serde_json::from_str(line).expect("JSON");
         let json = found.json()["predictions"][0].clone();
-        for key in ["label", "probability", "probabilities", "set"] {
+        for key in [
+            "label",
+            "probability",
+            "probabilities",
+            "set",
+            "novelty_p_value",
+            "unlike",
+        ] {
             assert_eq!(json[key], line[key], "{key}");
         }
     }

@@ -1,4 +1,5 @@
-//! Fits temperature, threshold and prediction sets on validation images, and describes them.
+//! Fits temperature, threshold, prediction sets and novelty on validation images, and describes
+//! them.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::{
     base::names,
     checkpoint::Meta,
     metrics::{
-        Coverage, ScoredPredictions, TEMPERATURES, Threshold, argmax, calibration_error,
+        Coverage, Novelty, ScoredPredictions, TEMPERATURES, Threshold, argmax, calibration_error,
         fit_coverage, fit_temperature, fit_threshold, images_for, softened, temperature_interval,
     },
     nn::infer::Predictions,
@@ -29,6 +30,22 @@ pub(super) struct Fitted {
     /// The prediction sets, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) coverage: Option<Coverage>,
+    /// The rate of false alarms, if requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) novelty: Option<Novelty>,
+}
+
+impl Fitted {
+    /// Returns what is fitted on so many images, with nothing fitted yet.
+    pub(super) fn on(images: usize) -> Self {
+        Self {
+            images,
+            temperature: None,
+            threshold: None,
+            coverage: None,
+            novelty: None,
+        }
+    }
 }
 
 impl Fitted {
@@ -75,6 +92,19 @@ impl Fitted {
                 "Sets of the classes from a probability of {probability:.4} on: hold the true one \
                  for at least {coverage} of new images like the {fitted_on} that they were \
                  fitted on.\n"
+            );
+        }
+        if let Some(Novelty {
+            rate,
+            compared_with,
+            fitted_on,
+            ..
+        }) = &self.novelty
+        {
+            text += &format!(
+                "Unlike the training images from a p-value of {rate} down: at most {rate} of new \
+                 images like the {fitted_on} that it was fitted on, by how far their features lie \
+                 from those of {compared_with} training images.\n"
             );
         }
         text + &format!(
@@ -217,4 +247,25 @@ pub(super) fn coverage(
         probability,
         fitted_on: labels.len(),
     })
+}
+
+/// Fits novelty to the features of validation images and of training images, which are computed
+/// once there is use for them.
+///
+/// # Errors
+/// Returns an error if there are too few validation images for the rate.
+pub(super) fn novelty(
+    rate: f64,
+    validation: &[Vec<f32>],
+    training: impl FnOnce() -> anyhow::Result<Vec<Vec<f32>>>,
+) -> anyhow::Result<Novelty> {
+    if validation.len() < Novelty::images_for(rate) {
+        bail!(
+            "found {} validation images, expected {} or more to promise a rate of {rate}; hold \
+             back more images (data.validation) or allow more false alarms",
+            validation.len(),
+            Novelty::images_for(rate)
+        );
+    }
+    Ok(Novelty::fit(rate, &training()?, validation))
 }

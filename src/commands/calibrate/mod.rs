@@ -1,5 +1,5 @@
-//! `emberlens calibrate`: fits a temperature, a threshold for one class and prediction sets on the
-//! validation images, and stores them in the checkpoint's `meta.json`. Stores nothing unless
+//! `emberlens calibrate`: fits a temperature, a threshold for one class, prediction sets and
+//! novelty on the validation images, and stores them in the checkpoint. Stores nothing unless
 //! everything requested can be fitted.
 
 mod fits;
@@ -13,7 +13,7 @@ use std::{
 use anyhow::bail;
 use clap::Parser;
 
-use self::fits::{Fitted, FittedTemperature, coverage, threshold};
+use self::fits::{Fitted, FittedTemperature, coverage, novelty, threshold};
 use super::ui::{self, say};
 use crate::{
     base::{names, usage::UsageError, words::listed},
@@ -22,11 +22,14 @@ use crate::{
     config::DeviceName,
     data::batches::dataset::ImageSet,
     evaluation::{
-        images::{EvalSet, SplitName, from_split, no_run, run_of},
+        images::{EvalSet, SplitName, from_split, no_run, run_of, training_images},
         predictor::Predictor,
     },
     nn::infer::Detail,
 };
+
+/// Most training images that others are compared with.
+const COMPARED: usize = 5000;
 
 /// Arguments of `calibrate`.
 #[derive(Debug, Parser)]
@@ -46,6 +49,11 @@ pub struct Args {
     /// kind (conformal prediction), for `predict --abstain`
     #[arg(long, value_name = "SHARE")]
     coverage: Option<Share>,
+    /// Fit how far an image may lie from the training images, in the network's features, so that at
+    /// most the fraction RATE of new images of the same kind is taken for others, as in 0.05, for
+    /// `predict --abstain`
+    #[arg(long, value_name = "RATE")]
+    novelty: Option<Share>,
     /// auto, gpu, gpu:N, cpu or ndarray
     #[arg(long, value_name = "D", default_value = "auto")]
     device: DeviceName,
@@ -97,14 +105,16 @@ struct FitRequest {
     temperature: bool,
     threshold: Option<(String, f64)>,
     coverage: Option<f64>,
+    novelty: Option<f64>,
 }
 
 impl FitRequest {
     /// Returns what the arguments request. A new temperature changes the probabilities, so a
     /// threshold or sets fitted on the old ones are fitted again.
     fn of(args: &Args, meta: &Meta) -> Result<Self, UsageError> {
-        let temperature =
-            args.temperature || (args.sensitivity.is_none() && args.coverage.is_none());
+        let is_other =
+            args.sensitivity.is_some() || args.coverage.is_some() || args.novelty.is_some();
+        let temperature = args.temperature || !is_other;
         if let Some(Sensitivity { class, .. }) = args
             .sensitivity
             .as_ref()
@@ -138,6 +148,7 @@ impl FitRequest {
                 .coverage
                 .map(|Share(share)| share)
                 .or_else(kept_coverage),
+            novelty: args.novelty.map(|Share(share)| share),
         })
     }
 }
@@ -161,16 +172,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         keep: Detail::Logits,
         ..Predictor::new(&checkpoint, &compute, &Terminal)?
     };
-    let set = validation_set(&images, &predictor, run)?;
+    let set = read(&images, &predictor)?;
     let labels = set.labels();
     let mut found = predictor.predict(&set)?;
     let mut meta = checkpoint.meta.clone();
-    let mut fitted = Fitted {
-        images: labels.len(),
-        temperature: None,
-        threshold: None,
-        coverage: None,
-    };
+    let mut fitted = Fitted::on(labels.len());
     if wishes.temperature {
         let temperature = FittedTemperature::new(&found, &labels, run)?;
         (meta.temperature, predictor.temperature) = (temperature.value, temperature.value);
@@ -191,7 +197,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         fitted.coverage = Some(coverage(&found.probabilities, &labels, share)?);
         meta.coverage.clone_from(&fitted.coverage);
     }
-    checkpoint::save_meta(&folder, &path, &meta)?;
+    if let Some(rate) = wishes.novelty {
+        predictor.keep = Detail::Features;
+        let training = || training_features(&predictor, run);
+        fitted.novelty = Some(novelty(rate, &predictor.predict(&set)?.features, training)?);
+        meta.novelty.clone_from(&fitted.novelty);
+        checkpoint::save_novelty(&folder, &path, &meta)?;
+    } else {
+        checkpoint::save_meta(&folder, &path, &meta)?;
+    }
     ui::print(&if args.json {
         serde_json::to_string_pretty(&fitted)? + "\n"
     } else {
@@ -204,21 +218,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// Reads the validation images of a run, and reports those that can't be read or have changed.
+/// Reads images of a run, and reports those that can't be read or have changed.
 ///
 /// # Errors
 /// Returns an error if none can be read.
-fn validation_set(
-    images: &EvalSet,
-    predictor: &Predictor<'_>,
-    run: &Path,
-) -> anyhow::Result<Arc<ImageSet>> {
+fn read(images: &EvalSet, predictor: &Predictor<'_>) -> anyhow::Result<Arc<ImageSet>> {
     let listed = predictor.read(&images.entries)?;
+    let (source, count) = (&images.source, images.entries.len());
     if !listed.skipped.is_empty() {
         say(&format!(
-            "warning: {} of {} validation images can't be read and are left out",
-            listed.skipped.len(),
-            images.entries.len()
+            "warning: {} of {count} of {source} can't be read and are left out",
+            listed.skipped.len()
         ));
     }
     images
@@ -226,10 +236,16 @@ fn validation_set(
         .iter()
         .for_each(|words| say(words));
     if listed.set.images.is_empty() {
-        bail!(
-            "found no validation image of the run that can be read, expected some to fit on: {}",
-            names::of_path(run)
-        );
+        bail!("found none of {source} that can be read, of {count}; expected some to fit on");
     }
     Ok(listed.set)
+}
+
+/// Returns the features of a run's training images, or of [`COMPARED`] of them.
+fn training_features(predictor: &Predictor<'_>, run: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
+    let mut images = training_images(run)?;
+    let step = images.entries.len().div_ceil(COMPARED).max(1);
+    images.entries = images.entries.into_iter().step_by(step).collect();
+    images.digests = images.digests.into_iter().step_by(step).collect();
+    Ok(predictor.predict(&read(&images, predictor)?)?.features)
 }

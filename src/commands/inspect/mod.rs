@@ -21,7 +21,8 @@ use crate::{
         survey,
         table::to_csv,
     },
-    inspect::{Inspection, Side, features},
+    evaluation::predictions::{out_of_fold, out_of_fold_path},
+    inspect::{HeldOut, Inspection, Judge, Side, features},
 };
 
 /// Seed of the validation images in a clean list: a recipe's default.
@@ -34,17 +35,21 @@ pub struct Args {
     /// CSV
     #[arg(
         value_name = "DIR",
-        required_unless_present = "config",
-        conflicts_with = "config"
+        required_unless_present_any = ["config", "run"],
+        conflicts_with_all = ["config", "run"]
     )]
     dir: Option<PathBuf>,
     /// Inspect the images of a recipe
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
     config: Option<PathBuf>,
+    /// Inspect the images of a run. If it has folds, its own networks judge the labels, each image
+    /// by those that weren't trained on it
+    #[arg(long, value_name = "RUN")]
+    run: Option<PathBuf>,
     /// Change one value of the recipe, as in --set data.test=DIR
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", requires = "config")]
     overrides: Vec<String>,
-    /// Also write a page that shows copies side by side
+    /// Also write a page that shows copies side by side, doubtful labels and images that stand out
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
     /// Also write a CSV that `train` takes as it is: one image of each group of copies, none whose
@@ -54,6 +59,10 @@ pub struct Args {
     /// Which of the copies across splits to keep
     #[arg(long, value_enum, default_value = "test", requires = "write_clean")]
     keep: Side,
+    /// Also write a CSV of all images for you to correct, those with doubtful labels first: change
+    /// the column `label`, then train on the file
+    #[arg(long, value_name = "FILE.csv")]
+    write_labels: Option<PathBuf>,
     /// Print one JSON document instead of the tables
     #[arg(long)]
     json: bool,
@@ -64,18 +73,12 @@ pub struct Args {
 /// # Errors
 /// Returns an error if the images can't be listed, or if an output file already exists.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let (data, weights) = match (&args.dir, &args.config) {
-        (Some(dir), _) => {
-            let weights = features::weights_at_hand(None);
-            (of_folder(dir, weights.is_some())?, weights)
-        }
-        (None, Some(config)) => {
-            let config = config::load(config, &args.overrides)?;
-            let weights = features::weights_at_hand(Some(&config.model));
-            (config.data, weights)
-        }
-        (None, None) => return Err(UsageError("expected a folder or --config".to_owned()).into()),
-    };
+    let Subject {
+        name,
+        data,
+        held_out,
+        weights,
+    } = Subject::of(args)?;
     refuse_files(args, &data)?;
     let surveyed = {
         let task = Terminal.items("Reading images");
@@ -83,19 +86,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
             task.add(count)
         })?
     };
-    let features = weights
-        .map(|weights| features::features(&surveyed, &data, &weights, &Terminal))
-        .transpose()?
-        .flatten();
-    let found = Inspection::of(surveyed.survey, features);
+    let judge = match (held_out, weights) {
+        (Some(held_out), _) => Judge::Networks(held_out),
+        (None, Some(weights)) => features::features(&surveyed, &data, &weights, &Terminal)?.into(),
+        (None, None) => Judge::Looks,
+    };
+    let found = Inspection::of(surveyed.survey, &judge);
     if let Some(path) = &args.html {
-        let name = args.dir.as_ref().or(args.config.as_ref());
-        let name = name.map_or_else(String::new, |path| names::of_path(path));
         write_atomic(path, page::page(&found, &name).to_html().as_bytes())?;
         say(&format!("Page: {}", names::of_path(path)));
     }
     if let Some(path) = &args.write_clean {
         write_clean(&found, args.keep, path)?;
+    }
+    if let Some(path) = &args.write_labels {
+        write_labels(&found, path)?;
     }
     ui::print(&if args.json {
         serde_json::to_string_pretty(&found)? + "\n"
@@ -105,11 +110,67 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
+/// What is inspected.
+struct Subject {
+    name: String,
+    data: Data,
+    /// The judgment of a run's networks, if there is one.
+    held_out: Option<HeldOut>,
+    /// Weights of a network whose features labels are judged by, if they are on this machine.
+    weights: Option<PathBuf>,
+}
+
+impl Subject {
+    fn of(args: &Args) -> anyhow::Result<Self> {
+        if let Some(dir) = &args.dir {
+            let weights = features::weights_at_hand(None);
+            return Ok(Self {
+                name: names::of_path(dir),
+                data: of_folder(dir, weights.is_some())?,
+                held_out: None,
+                weights,
+            });
+        }
+        let Some(path) = args.config.as_ref().or(args.run.as_ref()) else {
+            return Err(UsageError("expected a folder, --config or --run".to_owned()).into());
+        };
+        let recipe = match &args.run {
+            Some(run) => run.join("config.toml"),
+            None => path.clone(),
+        };
+        let config = config::load(&recipe, &args.overrides)?;
+        Ok(Self {
+            name: names::of_path(path),
+            held_out: args.run.as_deref().map(judgment).transpose()?.flatten(),
+            weights: features::weights_at_hand(Some(&config.model)),
+            data: config.data,
+        })
+    }
+}
+
+/// Reads the out-of-fold predictions of a run; says so if it has none.
+fn judgment(run: &Path) -> anyhow::Result<Option<HeldOut>> {
+    let found = out_of_fold(run)?;
+    if found.is_none() {
+        say(&format!(
+            "The run's networks can't judge labels that they were trained on, and there are no \
+             predictions of others: a simpler model judges them. With train.folds, training \
+             leaves predictions for all images: {}",
+            names::of_path(&out_of_fold_path(run))
+        ));
+    }
+    Ok(found)
+}
+
 /// Checks that no file is overwritten and nothing is written among the images.
 fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     let mut folders = folders::of_data(data);
     folders.extend(args.dir.iter().flat_map(|dir| folders::of_folder(dir, &[])));
-    for (name, file) in [("--html", &args.html), ("--write-clean", &args.write_clean)] {
+    for (name, file) in [
+        ("--html", &args.html),
+        ("--write-clean", &args.write_clean),
+        ("--write-labels", &args.write_labels),
+    ] {
         let Some(file) = file else { continue };
         if file.exists() {
             return Err(UsageError(format!(
@@ -167,6 +228,26 @@ fn write_clean(found: &Inspection, keep: Side, path: &Path) -> anyhow::Result<()
         clean.conflicting,
         clean.split_groups,
         found.unreadable.len()
+    ));
+    Ok(())
+}
+
+/// Writes the list of images to correct.
+fn write_labels(found: &Inspection, path: &Path) -> anyhow::Result<()> {
+    let Some(labels) = &found.labels else {
+        bail!(
+            "the labels could not be judged, so that there is nothing to correct them by: too few \
+             images of two classes or more, or too hard to tell apart"
+        );
+    };
+    write_atomic(path, &to_csv(&found.label_rows()))?;
+    say(&format!(
+        "{} images in {}, the first {} with doubtful labels: correct the column `label`, then: \
+         emberlens train {}",
+        found.images,
+        names::of_path(path),
+        labels.suspects.len(),
+        names::of_path(path)
     ));
     Ok(())
 }

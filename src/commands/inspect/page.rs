@@ -89,8 +89,13 @@ fn galleries(found: &Inspection) -> Vec<Gallery> {
         ),
         gallery(
             "Doubtful labels",
-            "The classes that a simple model gives, with their probabilities; the most doubtful \
-             first.",
+            &found.labels.as_ref().map_or_else(String::new, |labels| {
+                format!(
+                    "The label, and the class preferred by {}, with their probabilities; the most \
+                     doubtful first.",
+                    labels.judge
+                )
+            }),
             doubtful(found),
         ),
         gallery(

@@ -209,10 +209,10 @@ fn size_words(found: &Inspection) -> String {
 fn label_words(found: &Inspection) -> String {
     match &found.labels {
         Some(labels) => format!(
-            "{} of {} doubtful by a linear model of {}, whose balanced accuracy is {:.2}",
+            "{} of {} doubtful by {}, whose balanced accuracy is {:.2}",
             labels.suspects.len(),
             labels.images,
-            labels.features,
+            labels.judge,
             labels.balanced_accuracy
         ),
         None => "not judged: too few images, or too hard for a simple model".to_owned(),

@@ -5,7 +5,7 @@ use crate::{
     commands::ui::say,
     config::{ClassWeights, Config, OnLeak},
     data::{TrainingData, listing::Part},
-    inspect::{Finding, Inspection, Kind},
+    inspect::{Finding, Inspection, Judge, Kind},
     nn::networks::summary::summary,
     report::text_table,
     train::Session,
@@ -13,7 +13,7 @@ use crate::{
 
 /// Reports each finding about the images that the recipe doesn't settle, in one line.
 pub(super) fn warn(data: &TrainingData, config: &Config) {
-    let found = Inspection::of(data.survey.clone(), None);
+    let found = Inspection::of(data.survey.clone(), &Judge::Looks);
     let is_settled = |finding: &Finding| match finding.kind {
         Kind::Imbalance => config.train.class_weights != ClassWeights::None,
         // These have lines of their own.

@@ -266,6 +266,7 @@ mod tests {
             temperature: 1.0,
             threshold: None,
             coverage: None,
+            novelty: None,
             frozen: None,
             run: None,
             files: BTreeMap::new(),

@@ -59,6 +59,7 @@ pub(in crate::export) fn meta() -> Meta {
         temperature: 1.0,
         threshold: None,
         coverage: None,
+        novelty: None,
         frozen: None,
         run: None,
         files: BTreeMap::new(),

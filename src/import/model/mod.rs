@@ -389,6 +389,7 @@ fn meta(
         temperature: 1.0,
         threshold: None,
         coverage: None,
+        novelty: None,
         frozen: None,
         run: None,
         files: BTreeMap::new(),

@@ -1,5 +1,5 @@
-//! Judges labels by a linear discriminant of features: held-out probabilities, how far they can be
-//! believed, and which labels they speak against.
+//! Judges labels by held-out probabilities, of a linear discriminant of features or of a network:
+//! how far they can be believed, and which labels they speak against.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -62,13 +62,23 @@ impl Judgment {
     pub(super) fn of(matrix: &Matrix, members: &[Member], num_classes: usize) -> Option<Self> {
         let labels: Vec<usize> = members.iter().map(|member| member.class).collect();
         let logits = mean_out_of_fold(matrix, &labels, num_classes, members)?;
-        let Belief { temperature, wrong } = Belief::of(&logits, &labels);
-        let probabilities = softmax_all(&logits, temperature);
-        let balanced_accuracy = balanced_accuracy(&probabilities, &labels, num_classes);
+        Self::of_logits(&logits, &labels, num_classes)
+    }
+
+    /// Judges labels by the held-out logits of a network, `[images][classes]`. Returns `None` if
+    /// its skill is too low.
+    pub(super) fn of_logits(
+        logits: &[Vec<f32>],
+        labels: &[usize],
+        num_classes: usize,
+    ) -> Option<Self> {
+        let Belief { temperature, wrong } = Belief::of(logits, labels);
+        let probabilities = softmax_all(logits, temperature);
+        let balanced_accuracy = balanced_accuracy(&probabilities, labels, num_classes);
         if !is_skilled(balanced_accuracy, num_classes) {
             return None;
         }
-        let mut doubts = doubtful(&probabilities, &labels, num_classes);
+        let mut doubts = doubtful(&probabilities, labels, num_classes);
         let ratio = |(at, suggestion): &(usize, usize)| {
             probabilities[*at][labels[*at]] / probabilities[*at][*suggestion]
         };

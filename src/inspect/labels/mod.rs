@@ -1,16 +1,18 @@
-//! Finds doubtful labels. A linear discriminant is fitted to features of the images in five folds;
-//! confident learning (Northcutt et al. 2021, arXiv 1911.00068) selects labels by its held-out
-//! probabilities, and of these, labels that are more probably wrong than their images are hard are
-//! reported.
+//! Finds doubtful labels. A linear discriminant is fitted to features of the images in five folds,
+//! unless a run's networks have classified each image without having been trained on it; confident
+//! learning (Northcutt et al. 2021, arXiv 1911.00068) selects labels by the held-out probabilities,
+//! and of these, labels that are more probably wrong than their images are hard are reported.
 
 mod judgment;
 mod looks;
+mod networks;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 pub use looks::Features;
+pub use networks::HeldOut;
 
 use self::{
     judgment::{Doubt, Judgment, LEAST},
@@ -33,11 +35,28 @@ const VERSION: &str = "emberlens labels 3";
 /// Number of labels from which a judgment is cached.
 const MANY: usize = 500;
 
-/// Judgment of the labels by a linear model.
+/// What labels are judged by.
+#[derive(Debug)]
+pub enum Judge {
+    /// A linear model of small images.
+    Looks,
+    /// A linear model of features of a network that was trained on others.
+    Features(Features),
+    /// The networks of a run.
+    Networks(HeldOut),
+}
+
+impl From<Option<Features>> for Judge {
+    fn from(features: Option<Features>) -> Self {
+        features.map_or(Self::Looks, Self::Features)
+    }
+}
+
+/// Judgment of the labels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Labels {
-    /// Description of the features that the model was fitted to.
-    pub features: String,
+    /// Description of the model that judges.
+    pub judge: String,
     /// Number of labels judged; classes with fewer than 20 images are left out.
     pub images: usize,
     /// Mean recall of the classes on held-out images.
@@ -70,10 +89,14 @@ impl DoubtfulLabel {
     }
 }
 
-/// Judges the labels of all images, from `features` or else from small images. Returns `None` if
-/// fewer than two classes have enough images or the model's skill is too low.
-pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels> {
-    let classes = classes_of(survey);
+/// Judges the labels of all images, or of those that the networks of a run have classified. Returns
+/// `None` if fewer than two classes have enough images or the model's skill is too low.
+pub(super) fn judge(survey: &Scan, judge: &Judge) -> Option<Labels> {
+    let is_known = |seen: &&ScannedImage| match judge {
+        Judge::Networks(found) => found.has(&seen.entry),
+        Judge::Looks | Judge::Features(_) => true,
+    };
+    let classes = classes_of(survey.seen.iter().filter(is_known));
     if classes.len() < 2 {
         return None;
     }
@@ -82,18 +105,25 @@ pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels>
         .seen
         .iter()
         .enumerate()
+        .filter(|(_, seen)| is_known(seen))
         .filter_map(|(index, seen)| Some((index, class(seen)?)))
         .unzip();
-    let members = members(survey, &judged, &labels);
-    let judgment = || {
-        let (values, width) = values_of(survey, &judged, features.as_ref());
-        let matrix = Matrix::standardized(&values, width);
-        Judgment::of(&matrix, &members, classes.len())
-    };
-    let judgment = if judged.len() < MANY {
-        judgment()
-    } else {
-        kept_or(&key(survey, &judged, &members, features.as_ref()), judgment)
+    let (judgment, judge) = match judge {
+        Judge::Looks => (
+            by_model(survey, (&judged, &labels), classes.len(), None),
+            format!("a linear model of {}", words_of_looks()),
+        ),
+        Judge::Features(features) => (
+            by_model(survey, (&judged, &labels), classes.len(), Some(features)),
+            format!("a linear model of {}", features.words),
+        ),
+        Judge::Networks(found) => {
+            let entry = |index: &usize| &survey.seen[*index].entry;
+            let entries: Vec<_> = judged.iter().map(entry).collect();
+            let logits = found.logits(&entries, &classes);
+            let judgment = Judgment::of_logits(&logits, &labels, classes.len());
+            (judgment, found.words.clone())
+        }
     };
     let Judgment {
         balanced_accuracy,
@@ -108,20 +138,37 @@ pub(super) fn judge(survey: &Scan, features: Option<Features>) -> Option<Labels>
         index: judged[doubt.at],
     };
     Some(Labels {
-        features: features.map_or_else(words_of_looks, |features| features.words),
+        judge,
         images: judged.len(),
         balanced_accuracy,
         suspects: doubts.into_iter().map(suspect).collect(),
     })
 }
 
-/// Returns the classes that have enough images, sorted.
-fn classes_of(survey: &Scan) -> Vec<&str> {
+/// Judges labels by a linear model of `features` or else of small images.
+fn by_model(
+    survey: &Scan,
+    (judged, labels): (&[usize], &[usize]),
+    num_classes: usize,
+    features: Option<&Features>,
+) -> Option<Judgment> {
+    let members = members(survey, judged, labels);
+    let judgment = || {
+        let (values, width) = values_of(survey, judged, features);
+        let matrix = Matrix::standardized(&values, width);
+        Judgment::of(&matrix, &members, num_classes)
+    };
+    if judged.len() < MANY {
+        judgment()
+    } else {
+        kept_or(&key(survey, judged, &members, features), judgment)
+    }
+}
+
+/// Returns the classes that have enough of the images, sorted.
+fn classes_of<'a>(seen: impl Iterator<Item = &'a ScannedImage>) -> Vec<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    survey
-        .seen
-        .iter()
-        .for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
+    seen.for_each(|seen| *counts.entry(&seen.entry.class).or_default() += 1);
     counts
         .into_iter()
         .filter(|(_, count)| *count >= LEAST)
@@ -259,7 +306,11 @@ mod tests {
                 },
             )
         };
-        let labels = judge(&survey(&(0..420).map(label).collect::<Vec<_>>()), None).expect("easy");
+        let labels = judge(
+            &survey(&(0..420).map(label).collect::<Vec<_>>()),
+            &Judge::Looks,
+        )
+        .expect("easy");
         assert!(
             labels.balanced_accuracy > 0.9 && labels.images == 420,
             "{labels:?}"
@@ -289,7 +340,7 @@ mod tests {
                         .map(|index| (index % 3, index / 3 % 3))
                         .collect::<Vec<_>>()
                 ),
-                None
+                &Judge::Looks
             ),
             None
         );
@@ -301,7 +352,7 @@ mod tests {
                         .map(|index| (index % 3, index % 3))
                         .collect::<Vec<_>>()
                 ),
-                None
+                &Judge::Looks
             ),
             None
         );

@@ -11,17 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     backbone::{Backbone, PreparedGroup},
-    head::Head,
+    head::{Head, average},
 };
 use crate::nn::cpu::backend::has_kernels;
 use crate::{
-    architecture::Network,
+    architecture::{Network, ShapeError},
     config::{Loss, Model},
 };
 
 /// Number of images that the widest frozen layers process at a time on the CPU. A larger chunk
 /// takes more memory; a smaller one packs the weights more often.
 pub(in crate::nn) const FROZEN_CHUNK: usize = 8;
+
+/// Number of layer groups, counted from the last, whose channels give the features of an image.
+const FEATURE_GROUPS: usize = 2;
 
 /// The meaning of a network's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +85,27 @@ pub struct Design {
     pub output: Output,
 }
 
+impl Design {
+    /// Returns the number of features of an image; see [`Frozen::forward_with_features`].
+    ///
+    /// # Errors
+    /// Returns an error if too little of an image is left for a layer.
+    pub fn num_features(&self) -> Result<usize, ShapeError> {
+        let [channels, height, width] = self.input;
+        let network = self.model.network(channels);
+        let layers = network.walk([height, width])?;
+        let channels = |group: usize| {
+            let last = layers.iter().rfind(|placed| placed.group <= group);
+            last.map_or(channels, |placed| placed.output[0])
+        };
+        Ok((0..network.groups.len())
+            .rev()
+            .take(FEATURE_GROUPS)
+            .map(channels)
+            .sum())
+    }
+}
+
 /// Where a tensor enters the network: as images, or as cached features of the first layer groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkInput {
@@ -112,18 +136,48 @@ impl Frozen<'_> {
     /// # Shapes
     /// `[batch, channels, height, width]` in and out.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_each(x, &mut |_| {})
+    }
+
+    /// Runs the layer groups, and returns the features of each image besides: the average of each
+    /// channel that the last two groups give, in each group scaled to length one. The last one
+    /// alone tells other images less well (`docs/decisions/novelty.md`).
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` to the same, and `[batch, features]`.
+    pub fn forward_with_features(&self, x: Tensor<4>) -> (Tensor<4>, Tensor<2>) {
+        let mut averages = Vec::new();
+        let x = self.forward_each(x, &mut |x| {
+            let [batch, channels, ..] = x.dims();
+            let average = average(x.clone()).reshape([batch, channels]);
+            let length = average.clone().square().sum_dim(1).sqrt();
+            averages.push(average / length.clamp_min(f32::MIN_POSITIVE));
+        });
+        let first = averages.len().saturating_sub(FEATURE_GROUPS);
+        (x, Tensor::cat(averages.split_off(first), 1))
+    }
+
+    /// Runs the layer groups, and calls `after` with what each gives.
+    fn forward_each(&self, x: Tensor<4>, after: &mut dyn FnMut(&Tensor<4>)) -> Tensor<4> {
+        let batch = x.dims()[0];
         // The chunks were chosen for our kernels; other devices take the whole batch.
-        if !has_kernels(&x.device()) {
-            return self.groups.iter().fold(x, |x, (_, group)| group.forward(x));
-        }
-        let groups = self.groups.iter().zip(self.chunks(x.dims()));
-        groups.fold(x, |x, ((_, group), chunk)| {
-            if chunk >= x.dims()[0] {
-                return group.forward(x);
-            }
-            let parts = x.split(chunk, 0).into_iter();
-            Tensor::cat(parts.map(|part| group.forward(part)).collect(), 0)
-        })
+        let chunks = match has_kernels(&x.device()) {
+            true => self.chunks(x.dims()),
+            false => vec![batch; self.groups.len()],
+        };
+        self.groups
+            .iter()
+            .zip(chunks)
+            .fold(x, |x, ((_, group), chunk)| {
+                let x = if chunk >= batch {
+                    group.forward(x)
+                } else {
+                    let parts = x.split(chunk, 0).into_iter();
+                    Tensor::cat(parts.map(|part| group.forward(part)).collect(), 0)
+                };
+                after(&x);
+                x
+            })
     }
 
     /// Returns how many images each group takes at a time: [`FROZEN_CHUNK`] where the feature maps
@@ -338,6 +392,70 @@ pub fn probabilities(logits: Tensor<2>, output: Output) -> Tensor<2> {
         Output::Sigmoid => {
             let second = activation::sigmoid(logits);
             Tensor::cat(vec![second.ones_like() - second.clone(), second], 1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Int;
+
+    use super::*;
+    use crate::{config::Hidden, nn::networks::build};
+
+    #[test]
+    fn features_are_averages_of_the_last_two_groups_each_of_length_one() {
+        let device = Device::flex();
+        let design = Design {
+            model: Model {
+                channels: Some(vec![4, 6, 8]),
+                hidden: Hidden::One(0),
+                ..Model::default()
+            },
+            input: [3, 26, 22],
+            num_classes: 2,
+            output: Output::Softmax,
+        };
+        let model = build(&design, 3, &device);
+        let images = Tensor::<1, Int>::arange(0..2 * 3 * 26 * 22, &device).float() / 3432.0;
+        let images: Tensor<4> = images.reshape([2, 3, 26, 22]);
+        let frozen = model.frozen(0..3);
+        let values =
+            |tensor: Tensor<1>| -> Vec<f32> { tensor.into_data().try_to_vec().expect("floats") };
+        let (last, features) = frozen.forward_with_features(images.clone());
+        assert_eq!(
+            values(last.flatten(0, 3)),
+            values(frozen.forward(images.clone()).flatten(0, 3))
+        );
+        let [_, width] = features.dims();
+        assert_eq!(
+            (width, design.num_features().expect("enough is left")),
+            (14, 14)
+        );
+        let expected: Vec<Vec<f32>> = [2, 3]
+            .map(|groups| {
+                let maps = model.forward_groups(0..groups, images.clone());
+                values(average(maps).flatten(0, 3))
+            })
+            .into();
+        for (image, row) in values(features.flatten(0, 1)).chunks_exact(14).enumerate() {
+            for (found, (all, channels)) in [&row[..6], &row[6..]]
+                .into_iter()
+                .zip(expected.iter().zip([6, 8]))
+            {
+                let averages = &all[image * channels..(image + 1) * channels];
+                let length = averages
+                    .iter()
+                    .map(|value| value * value)
+                    .sum::<f32>()
+                    .sqrt();
+                for (found, average) in found.iter().zip(averages) {
+                    assert!(
+                        (found - average / length).abs() < 1e-5,
+                        "{found} {average} {length}"
+                    );
+                }
+            }
         }
     }
 }

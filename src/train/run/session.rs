@@ -359,6 +359,7 @@ fn meta(
         temperature: 1.0,
         threshold: None,
         coverage: None,
+        novelty: None,
         frozen: backbone.map(|backbone| Frozen {
             groups: config.always_frozen(),
             weights: config.model.weights(),

@@ -216,92 +216,100 @@ mod tests {
             .collect())
     }
 
+    /// Members with their content, the file of class names, and what is listed.
+    type Case = (
+        &'static [(&'static str, &'static str)],
+        Option<&'static str>,
+        &'static [&'static str],
+    );
+
+    const CASES: [Case; 9] = [
+        // Folders, however deep; names with dots; what a walk would pass over.
+        (
+            &[
+                ("./dogs/2.v1.jpg", ""),
+                ("./cats/b/1.png", ""),
+                ("./cats/b.png", ""),
+                ("./cats/._b.png", ""),
+                ("./cats/.cache/1.png", ""),
+                ("./cats/x.heic", ""),
+                ("./loose.png", ""),
+            ],
+            None,
+            &[
+                "cats: cats/b/1.png",
+                "cats: cats/b.png",
+                "dogs: dogs/2.v1.jpg",
+                "- hidden files and folders, 2",
+                "- 1 HEIC image, which can't be read; save it as JPEG or PNG",
+                "- images without a class folder, 1",
+            ],
+        ),
+        // A whole folder that was packed.
+        (
+            &[("train/a/1.jpg", ""), ("train/b/1.jpg", "")],
+            None,
+            &["a: train/a/1.jpg", "b: train/b/1.jpg"],
+        ),
+        // One class.
+        (
+            &[("a/1.jpg", ""), ("a/2.jpg", "")],
+            None,
+            &["a: a/1.jpg", "a: a/2.jpg"],
+        ),
+        // Texts; an image without a label.
+        (
+            &[("1.jpg", ""), ("1.cls", "cat\n"), ("2.jpg", "")],
+            None,
+            &[
+                "cat: 1.jpg",
+                "- images in shards without a label beside them, 1",
+            ],
+        ),
+        (&[("1.jpg", ""), ("1.txt", "cat")], None, &["cat: 1.jpg"]),
+        // Numbers, by themselves and as lines of a file. A mask has no label.
+        (
+            &[
+                ("1.jpg", ""),
+                ("1.seg.png", ""),
+                ("1.cls", "1"),
+                ("x/2.jpg", ""),
+                ("x/2.cls", "0"),
+            ],
+            None,
+            &[
+                "0: x/2.jpg",
+                "1: 1.jpg",
+                "- images in shards without a label beside them, 1",
+            ],
+        ),
+        (
+            &[
+                ("1.jpg", ""),
+                ("1.cls", "1"),
+                ("2.jpg", ""),
+                ("2.json", "{\"label\": 0}"),
+            ],
+            Some("zebra\r\nant\n"),
+            &["ant: 1.jpg", "zebra: 2.jpg"],
+        ),
+        // Two images of a sample share its label.
+        (
+            &[("1.jpg", ""), ("1.png", ""), ("1.cls", "a")],
+            None,
+            &["a: 1.jpg", "a: 1.png"],
+        ),
+        // A label without an image is none.
+        (
+            &[("a/1.jpg", ""), ("a/notes.txt", "n"), ("b/1.jpg", "")],
+            None,
+            &["a: a/1.jpg", "b: b/1.jpg"],
+        ),
+    ];
+
     #[test]
     fn a_class_is_a_label_or_else_a_folder() {
-        let cases: [(&[(&str, &str)], Option<&str>, &[&str]); 9] = [
-            // Folders, however deep; names with dots; what a walk would pass over.
-            (
-                &[
-                    ("./dogs/2.v1.jpg", ""),
-                    ("./cats/b/1.png", ""),
-                    ("./cats/b.png", ""),
-                    ("./cats/._b.png", ""),
-                    ("./cats/.cache/1.png", ""),
-                    ("./cats/x.heic", ""),
-                    ("./loose.png", ""),
-                ],
-                None,
-                &[
-                    "cats: cats/b/1.png",
-                    "cats: cats/b.png",
-                    "dogs: dogs/2.v1.jpg",
-                    "- hidden files and folders, 2",
-                    "- 1 HEIC image, which can't be read; save it as JPEG or PNG",
-                    "- images without a class folder, 1",
-                ],
-            ),
-            // A whole folder that was packed.
-            (
-                &[("train/a/1.jpg", ""), ("train/b/1.jpg", "")],
-                None,
-                &["a: train/a/1.jpg", "b: train/b/1.jpg"],
-            ),
-            // One class.
-            (
-                &[("a/1.jpg", ""), ("a/2.jpg", "")],
-                None,
-                &["a: a/1.jpg", "a: a/2.jpg"],
-            ),
-            // Texts; an image without a label.
-            (
-                &[("1.jpg", ""), ("1.cls", "cat\n"), ("2.jpg", "")],
-                None,
-                &[
-                    "cat: 1.jpg",
-                    "- images in shards without a label beside them, 1",
-                ],
-            ),
-            (&[("1.jpg", ""), ("1.txt", "cat")], None, &["cat: 1.jpg"]),
-            // Numbers, by themselves and as lines of a file. A mask has no label.
-            (
-                &[
-                    ("1.jpg", ""),
-                    ("1.seg.png", ""),
-                    ("1.cls", "1"),
-                    ("x/2.jpg", ""),
-                    ("x/2.cls", "0"),
-                ],
-                None,
-                &[
-                    "0: x/2.jpg",
-                    "1: 1.jpg",
-                    "- images in shards without a label beside them, 1",
-                ],
-            ),
-            (
-                &[
-                    ("1.jpg", ""),
-                    ("1.cls", "1"),
-                    ("2.jpg", ""),
-                    ("2.json", "{\"label\": 0}"),
-                ],
-                Some("zebra\r\nant\n"),
-                &["ant: 1.jpg", "zebra: 2.jpg"],
-            ),
-            // Two images of a sample share its label.
-            (
-                &[("1.jpg", ""), ("1.png", ""), ("1.cls", "a")],
-                None,
-                &["a: 1.jpg", "a: 1.png"],
-            ),
-            // A label without an image is none.
-            (
-                &[("a/1.jpg", ""), ("a/notes.txt", "n"), ("b/1.jpg", "")],
-                None,
-                &["a: a/1.jpg", "b: b/1.jpg"],
-            ),
-        ];
-        for (members, classes, expected) in cases {
+        for (members, classes, expected) in CASES {
             assert_eq!(listed(members, classes).expect("listed"), expected);
         }
     }
