@@ -27,13 +27,14 @@ pub use comparison::{RunComparison, corrected};
 pub use curve::{CurvePoint, LearningCurve, Trained};
 pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
 pub use measured::Measured;
+pub use slices::Slicing;
 pub use unseen::Unseen;
 
 use self::{
     decisions::Decisions,
     images::EvalSet,
     predictor::{Predictor, loss_reasons},
-    slices::{FileFacts, Slicing},
+    slices::FileFacts,
     subset::Subset,
     unseen::{CopyRow, copies_of_known},
 };
