@@ -50,7 +50,7 @@ impl Rules {
         self.coverage.is_some() || self.novelty.is_some()
     }
 
-    /// Returns what to keep of each image for [`Self::classify`].
+    /// Returns what to keep of each image for [`Self::classify_all`].
     pub fn detail(&self) -> Detail {
         match &self.novelty {
             Some(_) => Detail::Features,
