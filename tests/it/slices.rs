@@ -67,9 +67,9 @@ fn slices_have_the_figures_of_their_rows_in_tables_files_and_the_report() {
 
     let predictions = place.read("results/predictions.csv");
     let counts = counts_of_scanners(&predictions);
-    let slicings = found["slices"].as_array().expect("a list");
-    assert_eq!(slicings.len(), 3);
-    for slice in slicings[0]["slices"].as_array().expect("a list") {
+    let sliced = found["slices"].as_array().expect("a list");
+    assert_eq!(sliced.len(), 3);
+    for slice in sliced[0]["slices"].as_array().expect("a list") {
         let [images, right] = counts[slice["name"].as_str().expect("a name")];
         assert_eq!(slice["images"].as_f64(), Some(images));
         assert_eq!(slice["too_small"].as_bool(), Some(images < 10.0));
@@ -78,7 +78,7 @@ fn slices_have_the_figures_of_their_rows_in_tables_files_and_the_report() {
             .expect("a number");
         assert!((accuracy - right / images).abs() < 1e-9, "{slice}");
     }
-    let names: Vec<_> = slicings[1]["slices"]
+    let names: Vec<_> = sliced[1]["slices"]
         .as_array()
         .expect("a list")
         .iter()
@@ -86,7 +86,7 @@ fn slices_have_the_figures_of_their_rows_in_tables_files_and_the_report() {
         .collect();
     assert_eq!(names, ["21 to 25", "27 to 31", "33 to 37", "39 to 43"]);
     assert_eq!(
-        slicings[2]["words"][0],
+        sliced[2]["words"][0],
         "All 24 images are one slice, 22 x 26: there is nothing to compare."
     );
 
@@ -114,10 +114,10 @@ fn what_images_cannot_be_sliced_by_is_refused_before_anything_is_measured() {
     let place = place_with_list();
     place.done("train --config small.toml --out run");
     let evaluate = "evaluate --checkpoint run --device cpu --out results";
-    let ran = place.run(&format!("{evaluate} --by scaner_type"));
+    let ran = place.run(&format!("{evaluate} --by scanner_typ"));
     ran.exits(
         2,
-        "--by: found no `scaner_type`, expected a column of the CSV (path, label, split, Scanner \
+        "--by: found no `scanner_typ`, expected a column of the CSV (path, label, split, Scanner \
          Type, age), or group, format, size, brightness, folder; did you mean `Scanner Type`?",
     );
     let ran = place.run(&format!("{evaluate} --by scanner --data images"));

@@ -166,10 +166,10 @@ impl Slice {
 }
 
 /// Corrects the p-values for the number of slices, and describes what was found.
-fn correct(slicings: &mut [Slicing]) {
-    let p: Vec<f64> = slicings.iter().flat_map(Slicing::tests).collect();
+fn correct(sliced: &mut [Slicing]) {
+    let p: Vec<f64> = sliced.iter().flat_map(Slicing::tests).collect();
     let mut corrected = holm(&p).into_iter();
-    for slicing in slicings {
+    for slicing in sliced {
         let of_slicing: Vec<f64> = corrected.by_ref().take(slicing.tests().len()).collect();
         let tested = slicing.slices.iter_mut().filter(|slice| slice.p.is_some());
         // Of two slices, both have the same test.
