@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         table.add_row([device.name, device.about, usable.to_owned(), detail]);
     }
     let lacking = lacking.map_or_else(String::new, |words| format!("\n{words}.\n"));
-    ui::print(&format!("{table}\n{lacking}{}\n", of_mpi()))?;
+    ui::print(&format!("{table}\n{lacking}\n{}\n", of_mpi()))?;
     Ok(ExitStatus::Done)
 }
 
