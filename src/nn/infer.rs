@@ -199,8 +199,8 @@ pub fn predict_among(
 }
 
 impl Predictions {
-    /// Returns the predictions as 32-bit words: the number of images, the first bad one counted from
-    /// 1, the values per image of each kind, then the values of each field.
+    /// Returns the predictions as 32-bit words: the number of images, the first bad one counted
+    /// from 1, the values per image of each kind, then the values of each field.
     fn to_bytes(&self) -> Vec<u8> {
         let rows = [&self.probabilities, &self.logits, &self.features];
         let width = |rows: &Vec<Vec<f32>>| rows.first().map_or(0, Vec::len);
