@@ -219,6 +219,7 @@ fn doubtful_labels(found: &Inspection) -> Option<Finding> {
         images,
         balanced_accuracy,
         suspects,
+        features: _,
     } = found.labels.as_ref()?;
     let worst = suspects.first()?;
     let (count, are) = (suspects.len(), verb(suspects.len(), "is", "are"));

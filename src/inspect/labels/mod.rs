@@ -57,6 +57,9 @@ impl From<Option<Features>> for Judge {
 pub struct Labels {
     /// Description of the model that judges.
     pub judge: String,
+    /// Description of the features that a linear model judges by, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
     /// Number of labels judged; classes with fewer than 20 images are left out.
     pub images: usize,
     /// Mean recall of the classes on held-out images.
@@ -108,21 +111,21 @@ pub(super) fn judge(survey: &Scan, judge: &Judge) -> Option<Labels> {
         .filter(|(_, seen)| is_known(seen))
         .filter_map(|(index, seen)| Some((index, class(seen)?)))
         .unzip();
-    let (judgment, judge) = match judge {
-        Judge::Looks => (
-            by_model(survey, (&judged, &labels), classes.len(), None),
-            format!("a linear model of {}", words_of_looks()),
-        ),
-        Judge::Features(features) => (
-            by_model(survey, (&judged, &labels), classes.len(), Some(features)),
-            format!("a linear model of {}", features.words),
-        ),
+    let (judgment, words, is_linear) = match judge {
+        Judge::Looks => {
+            let judgment = by_model(survey, (&judged, &labels), classes.len(), None);
+            (judgment, words_of_looks(), true)
+        }
+        Judge::Features(features) => {
+            let judgment = by_model(survey, (&judged, &labels), classes.len(), Some(features));
+            (judgment, features.words.clone(), true)
+        }
         Judge::Networks(found) => {
             let entry = |index: &usize| &survey.seen[*index].entry;
             let entries: Vec<_> = judged.iter().map(entry).collect();
             let logits = found.logits(&entries, &classes);
             let judgment = Judgment::of_logits(&logits, &labels, classes.len());
-            (judgment, found.words.clone())
+            (judgment, found.words.clone(), false)
         }
     };
     let Judgment {
@@ -137,8 +140,14 @@ pub(super) fn judge(survey: &Scan, judge: &Judge) -> Option<Labels> {
         suggestion_probability: doubt.probabilities[1],
         index: judged[doubt.at],
     };
+    let (judge, features) = if is_linear {
+        (format!("a linear model of {words}"), Some(words))
+    } else {
+        (words, None)
+    };
     Some(Labels {
         judge,
+        features,
         images: judged.len(),
         balanced_accuracy,
         suspects: doubts.into_iter().map(suspect).collect(),
