@@ -234,19 +234,22 @@ fn write_clean(found: &Inspection, keep: Side, path: &Path) -> anyhow::Result<()
 
 /// Writes the list of images to correct.
 fn write_labels(found: &Inspection, path: &Path) -> anyhow::Result<()> {
-    let Some(labels) = &found.labels else {
-        bail!(
-            "the labels could not be judged, so that there is nothing to correct them by: too few \
-             images of two classes or more, or too hard to tell apart"
+    if found.labels.is_none() {
+        say(
+            "warning: the labels could not be judged, so that the list suggests none: there are \
+             too few images of two classes or more, or they are too hard to tell apart",
         );
-    };
+    }
+    let suspects = found
+        .labels
+        .as_ref()
+        .map_or(0, |labels| labels.suspects.len());
     write_atomic(path, &to_csv(&found.label_rows()))?;
     say(&format!(
-        "{} images in {}, the first {} with doubtful labels: correct the column `label`, then: \
-         emberlens train {}",
+        "{} images in {}, the first {suspects} with doubtful labels: correct the column `label`, \
+         then: emberlens train {}",
         found.images,
         names::of_path(path),
-        labels.suspects.len(),
         names::of_path(path)
     ));
     Ok(())
