@@ -307,7 +307,8 @@ impl Ranks {
     ) -> Result<T, E> {
         if self.local().0 == 0 {
             let found = work()?;
-            self.largest(0)?;
+            // Another machine may take longer.
+            self.await_first()?;
             return Ok(found);
         }
         self.await_first()?;

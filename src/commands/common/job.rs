@@ -44,8 +44,8 @@ pub(in crate::commands) fn join(wanted: Option<usize>) -> anyhow::Result<Ranks> 
     if let Some(wanted) = wanted.filter(|wanted| *wanted != ranks.count()) {
         let found = ranks.count();
         let message = format!(
-            "--ranks {wanted}, but the launcher started {found}; leave --ranks out, which starts \
-             mpiexec itself"
+            "found {found} ranks that a launcher started, expected {wanted} by --ranks; leave \
+             --ranks out, or start the program without the launcher"
         );
         return Err(UsageError(message).into());
     }
