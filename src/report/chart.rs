@@ -93,7 +93,8 @@ impl Chart {
         // The first entry starts the first line.
         let mut at = f64::INFINITY;
         for (index, series) in self.series.iter().enumerate() {
-            let width = 30.0 + series.name.chars().count() as f64 * LETTER;
+            // The mark and a gap that wider fonts of browsers leave something of.
+            let width = 42.0 + series.name.chars().count() as f64 * LETTER;
             if at + width > WIDTH - RIGHT {
                 lines.push(Vec::new());
                 at = LEFT - 40.0;
