@@ -169,6 +169,12 @@ fn escaped_byte(bytes: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
+/// Iterates over the names that a thing may have where others have its own: `name`, `name-2`,
+/// `name-3` and so on, without an end.
+pub fn numbered(name: &str) -> impl Iterator<Item = String> {
+    std::iter::once(name.to_owned()).chain((2usize..).map(move |count| format!("{name}-{count}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 /// has it.
 ///
 /// # Panics
-/// There are none.
+/// Panics if there are no values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -7,9 +7,12 @@ use std::{
 
 use super::{META, RunId, error::CheckpointError, is_imported, other_of, read_meta, resolve};
 use crate::{
-    base::io::{
-        files::{clear_working_names, is_working_name, sha256_hex, with_path},
-        lock::{Lock, LockError},
+    base::{
+        io::{
+            files::{clear_working_names, is_working_name, sha256_hex, with_path},
+            lock::{Lock, LockError},
+        },
+        names,
     },
     data::duplicates::known::LOOKS,
 };
@@ -74,21 +77,17 @@ impl RunFolder {
     /// # Errors
     /// Returns an error if a folder can't be created.
     pub fn create_free(parent: &Path, name: &str) -> Result<Self, CheckpointError> {
-        let folder = |count: usize| {
-            parent.join(if count == 1 {
-                name.to_owned()
-            } else {
-                format!("{name}-{count}")
-            })
+        let create = |name| {
+            let folder = parent.join(name);
+            match Self::create(&folder) {
+                Err(CheckpointError::Occupied(_) | CheckpointError::Held { .. }) => None,
+                Err(_) if folder.is_file() => None,
+                result => Some(result),
+            }
         };
-        let create = |count| match Self::create(&folder(count)) {
-            Err(CheckpointError::Occupied(_) | CheckpointError::Held { .. }) => None,
-            Err(_) if folder(count).is_file() => None,
-            result => Some(result),
-        };
-        (1..)
+        names::numbered(name)
             .find_map(create)
-            .expect("there are more numbers than folders")
+            .expect("there is no last name")
     }
 
     /// Locks the folder of an existing run.

@@ -188,18 +188,9 @@ fn free_folder(wanted: Option<&Path>, run: &Path) -> anyhow::Result<PathBuf> {
             .into());
         }
         Some(folder) => folder.to_owned(),
-        None => {
-            let folder = |count: usize| {
-                run.join(if count == 1 {
-                    "explanations".to_owned()
-                } else {
-                    format!("explanations-{count}")
-                })
-            };
-            (1..)
-                .map(folder)
-                .find(|folder| !folder.exists())
-                .expect("there are more numbers than folders")
-        }
+        None => names::numbered("explanations")
+            .map(|name| run.join(name))
+            .find(|folder| !folder.exists())
+            .expect("there is no last name"),
     })
 }

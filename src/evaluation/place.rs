@@ -27,12 +27,8 @@ pub fn name(images: &str, checkpoint: &Path) -> String {
 pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> {
     let in_words = |path: &Path| format!("can't create {}", names::of_path(path));
     fs::create_dir_all(folder).with_context(|| in_words(folder))?;
-    for count in 1.. {
-        let path = folder.join(if count == 1 {
-            name.to_owned()
-        } else {
-            format!("{name}-{count}")
-        });
+    for name in names::numbered(name) {
+        let path = folder.join(name);
         // Creating the folder decides between two evaluations at the same time; a check before it
         // could not.
         match fs::create_dir(&path) {
@@ -45,7 +41,7 @@ pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> 
             Err(error) => return Err(error).with_context(|| in_words(&path)),
         }
     }
-    unreachable!("there are more numbers than folders")
+    unreachable!("there is no last name")
 }
 
 /// Returns `out`, unless results there are of other images.

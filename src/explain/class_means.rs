@@ -84,19 +84,10 @@ impl ClassMeans {
             let image = colored(&image.iter().map(level).collect::<Vec<_>>(), shape);
             let map: Vec<f32> = map.iter().map(|sum| sum / *count as f32).collect();
             let Border { share, area } = border(&map, [shape[0], shape[1]]);
-            let name = file_name(class);
             // Different classes may have the same file name after replacements.
-            let numbered = |count: usize| {
-                if count == 1 {
-                    name.clone()
-                } else {
-                    format!("{name}-{count}")
-                }
-            };
-            let name = (1..)
-                .map(numbered)
+            let name = names::numbered(&file_name(class))
                 .find(|name| taken.insert(name.clone()))
-                .expect("there are more numbers than classes");
+                .expect("there is no last name");
             let path = out.join(format!("mean-{name}.png"));
             write_png(
                 &in_a_row(&[magnified(&image), magnified(&overlay(&image, &map))]),

@@ -26,6 +26,7 @@ pub use shown::Shown;
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::Weights,
+    metrics::softmax,
     nn::{
         NnError,
         infer::read,
@@ -326,13 +327,6 @@ impl Explainer {
             .output
             .per_class(&logits, self.design.num_classes))
     }
-}
-
-/// Returns the softmax of a row of logits, shifted by their maximum to avoid overflow.
-fn softmax(row: &[f64]) -> Vec<f64> {
-    let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
-    row.iter().map(|value| (value - most).exp() / sum).collect()
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ mod tests {
             (vec![0.0, 30.0], 1),
         ] {
             let row: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
-            let p = super::super::softmax(&row);
+            let p = crate::metrics::softmax(&row);
             let others: f64 = p
                 .iter()
                 .enumerate()

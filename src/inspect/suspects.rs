@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::{
-    base::names,
+    base::{names, stats::median},
     data::{duplicates::scan::ScannedImage, pixels::image_stats::ImageStats},
 };
 
@@ -125,7 +125,7 @@ pub(super) fn find(seen: &[ScannedImage]) -> BTreeMap<&'static str, Vec<Suspect>
             suspects.retain(|index| far.contains(index));
         }
         if !suspects.is_empty() {
-            let usual = median(values.clone());
+            let usual = median(&values);
             let suspect = |index: usize| Suspect {
                 path: names::of_path(&seen[index].entry.path),
                 value: values[index],
@@ -154,9 +154,13 @@ enum Odd {
 impl Odd {
     /// Returns the indices of the odd values, the most extreme first.
     fn among(self, values: &[f64]) -> Vec<usize> {
-        let center = median(values.to_vec());
+        if values.is_empty() {
+            return Vec::new();
+        }
+        let center = median(values);
+        let deviations: Vec<f64> = values.iter().map(|value| (value - center).abs()).collect();
         // At least 0.1: where most values are equal, any other one would be an outlier.
-        let usual = median(values.iter().map(|value| (value - center).abs()).collect()).max(0.1);
+        let usual = median(&deviations).max(0.1);
         let oddness = |value: f64| match self {
             Self::Below(limit) => limit - value,
             Self::Above(limit) => value - limit,
@@ -169,12 +173,6 @@ impl Odd {
         odd.sort_by(|a, b| oddness(values[*b]).total_cmp(&oddness(values[*a])));
         odd
     }
-}
-
-/// Returns the median, the upper one of an even number of values; 0 without values.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -39,6 +39,17 @@ pub fn argmax(values: &[f32]) -> usize {
     best
 }
 
+/// Returns the softmax of logits, shifted by their maximum so that none overflows.
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut shares: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
+    let sum: f64 = shares.iter().sum();
+    for share in &mut shares {
+        *share /= sum;
+    }
+    shares
+}
+
 /// Returns the indices of the `count` largest values, the largest first and the first among equals.
 pub fn most(values: &[f32], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();

@@ -376,7 +376,7 @@ mod tests {
                 let mut rows = |count: u64, spread: f64| -> Vec<Vec<f32>> {
                     let mut draw = || (spread * normal(&mut draws)) as f32 + 0.5;
                     (0..count)
-                        .map(|_| [(); 5].map(|()| draw()).to_vec())
+                        .map(|_| (0..5).map(|_| draw()).collect())
                         .collect()
                 };
                 // Training images lie closer together, as those that a network was trained on do.

@@ -1,6 +1,10 @@
 //! Compiles plain loops once per instruction set and chooses among them at run time. There are no
 //! intrinsics, and all sets give the same bits: none of them includes fused multiply-add, which
 //! rounds differently.
+//!
+//! `pulp` chooses among sets in the same way. Here, tests put another set in the best one's place
+//! through any layer of calls ([`Isa::as_best`]), and no set with fused multiply-add is chosen. The
+//! sets of `conv-block` are others: its kernels are written in vector operations, with it.
 
 use std::cell::Cell;
 

@@ -253,7 +253,7 @@ fn draw(
     let ty = draw_shift(&settings.width_shift_range, width, semantics, stream);
     let shear = uniform(stream, -settings.shear_range, settings.shear_range);
     let [low, high] = settings.zoom_range.pair();
-    let [zx, zy] = [(); 2].map(|()| uniform(stream, low, high));
+    let [zx, zy] = std::array::from_fn(|_| uniform(stream, low, high));
     let [flip_horizontal, flip_vertical] = [settings.horizontal_flip, settings.vertical_flip]
         .map(|on| (uniform(stream, 0.0, 1.0) < 0.5) & on);
     Transform {

@@ -79,7 +79,7 @@ fn draw(settings: &ResizedCrop, [height, width]: [usize; 2], stream: &mut Stream
         let size = [(target / ratio).sqrt(), (target * ratio).sqrt()];
         // All ten tries draw the same number of values, so that the stream's position afterwards is
         // fixed.
-        let at = [(); 2].map(|()| stream.random::<f64>());
+        let at: [f64; 2] = std::array::from_fn(|_| stream.random());
         if part.is_none() && size[0] <= rows && size[1] <= columns {
             part = Some((
                 [at[0] * (rows - size[0]), at[1] * (columns - size[1])],

@@ -8,7 +8,7 @@ use crate::{
     base::rng::{Purpose, permutation, stream},
     data::listing::split::{Member, folds},
     inspect::discriminant::{Matrix, Model, Sums},
-    metrics::fit_weighted_temperature,
+    metrics::{fit_weighted_temperature, softmax},
 };
 
 /// Number of folds. Each is judged by a model fitted to the others.
@@ -189,17 +189,11 @@ fn out_of_fold(
 
 /// Computes the probabilities of each row at a temperature, `[rows][classes]`.
 fn softmax_all(logits: &[Vec<f32>], temperature: f64) -> Vec<Vec<f64>> {
-    let softmax = |row: &Vec<f32>| {
-        let most = row.iter().copied().fold(f32::MIN, f32::max);
-        let mut out: Vec<f64> = row
-            .iter()
-            .map(|value| (f64::from(value - most) / temperature).exp())
-            .collect();
-        let sum: f64 = out.iter().sum();
-        out.iter_mut().for_each(|value| *value /= sum);
-        out
+    let of_row = |row: &Vec<f32>| {
+        let scaled = row.iter().map(|value| f64::from(*value) / temperature);
+        softmax(&scaled.collect::<Vec<_>>())
     };
-    logits.par_iter().map(softmax).collect()
+    logits.par_iter().map(of_row).collect()
 }
 
 /// The temperature and the fraction of wrong labels that best explain the labels, given the logits.
@@ -261,7 +255,9 @@ fn balanced_accuracy(probabilities: &[Vec<f64>], labels: &[usize], num_classes: 
     let (mut hits, mut counts) = (vec![0.0; num_classes], vec![0.0f64; num_classes]);
     for (probabilities, label) in probabilities.iter().zip(labels) {
         counts[*label] += 1.0;
-        hits[*label] += f64::from(u8::from(most_likely(probabilities) == *label));
+        if most_likely(probabilities) == *label {
+            hits[*label] += 1.0;
+        }
     }
     hits.iter()
         .zip(&counts)
