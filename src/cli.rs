@@ -9,7 +9,7 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    base::usage::UsageError,
+    base::{io::http::repeated_words, usage::UsageError},
     checkpoint::CheckpointError,
     commands::{
         augment, bench, calibrate,
@@ -98,6 +98,9 @@ pub fn main() -> ExitCode {
         Err(_) if ui::is_in_job() => mpi_engine::abort(PANICKED),
         Err(panic) => resume_unwind(panic),
     };
+    if let Some(words) = repeated_words() {
+        ui::say(&format!("warning: {words}"));
+    }
     match result {
         Ok(ExitStatus::Done) => ExitCode::SUCCESS,
         Ok(ExitStatus::Partly) => ExitCode::from(1),

@@ -18,7 +18,7 @@ use super::{
     table::to_csv,
 };
 use crate::base::{
-    io::files::FolderWriter,
+    io::{files::FolderWriter, http},
     names,
     rng::{Purpose, permutation, stream},
 };
@@ -108,7 +108,7 @@ pub fn pack(
 /// # Errors
 /// Returns an error if a shard can't be read.
 pub fn list(entries: &[Entry], folder: &Path) -> Result<Vec<u8>, DataError> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let absolute = |path: &Path| http::absolute(path).unwrap_or_else(|_| path.to_owned());
     let folder = absolute(folder);
     let mut rows = Vec::with_capacity(entries.len());
     for entry in entries {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{CopyGroup, Inspection};
 use crate::{
-    base::names,
+    base::{io::http, names},
     data::{
         duplicates::scan::ScannedImage,
         listing::{
@@ -61,7 +61,7 @@ pub struct Clean {
 pub(super) fn absolute_path(entry: &Entry) -> String {
     let path = entry.path.canonicalize();
     // A member of a shard is no file of the system.
-    let path = path.or_else(|_| std::path::absolute(&entry.path));
+    let path = path.or_else(|_| http::absolute(&entry.path));
     names::of_path(path.as_ref().unwrap_or(&entry.path))
 }
 

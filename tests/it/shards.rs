@@ -1,9 +1,17 @@
 //! Tar files of images: packed, indexed, trained on, resumed and measured like the folder that they
 //! were made of.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
-use crate::support::Place;
+use crate::support::{Place, Ran};
 
 /// A recipe with a test set, on folders `train` and `test`, and the folders as shards.
 fn with_shards(train: &str) -> Place {
@@ -209,4 +217,206 @@ fn shards_that_cannot_be_used_are_named() {
     fs::remove_dir_all(place.path("packed/train")).expect("removed");
     let gone = place.run("evaluate --checkpoint run --split val --out val");
     gone.tells("none of the");
+}
+
+/// What is wrong with a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    No,
+    /// Each seventh answer is 503.
+    Busy,
+    /// Each seventh answer ends after half of what it announces.
+    Cut,
+    /// Ranges are ignored.
+    Whole,
+    /// After the index was read, other files are there.
+    Replaced,
+    Denied,
+    /// Requests that aren't signed by a key are refused.
+    Unsigned,
+}
+
+/// Serves the files of a folder and returns its address.
+fn server(folder: PathBuf, fault: Fault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        let count = AtomicUsize::new(0);
+        for stream in listener.incoming() {
+            // The program may hang up.
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            let _ = answer(&stream.expect("a connection"), &folder, (fault, number));
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Answers one request, the `number`th.
+fn answer(
+    mut stream: &TcpStream,
+    folder: &std::path::Path,
+    (fault, number): (Fault, usize),
+) -> std::io::Result<()> {
+    let (mut path, mut range, mut is_signed) = (String::new(), None, false);
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if let Some(rest) = line.strip_prefix("GET /") {
+            path = rest.split(' ').next().unwrap_or_default().to_owned();
+        } else if let Some(rest) = line.to_lowercase().strip_prefix("range: bytes=") {
+            let ends = rest.split_once('-');
+            range = ends.and_then(|(a, b)| Some((a.parse().ok()?, b.parse::<usize>().ok()?)));
+        } else if let Some(rest) = line.strip_prefix("authorization: ") {
+            is_signed = rest.starts_with("AWS4-HMAC-SHA256 Credential=someone/");
+        } else if line.is_empty() {
+            break;
+        }
+    }
+    let Ok(file) = fs::read(folder.join(path)) else {
+        return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    };
+    let is_seventh = number % 7 == 6;
+    let is_denied = fault == Fault::Denied || fault == Fault::Unsigned && !is_signed;
+    if is_denied || fault == Fault::Busy && is_seventh {
+        let status = if is_denied {
+            "403 Forbidden"
+        } else {
+            "503 Busy"
+        };
+        let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        return stream.write_all(head.as_bytes());
+    }
+    let (first, last) = range.expect("a range");
+    let (status, part) = match fault {
+        Fault::Whole => ("200 OK", &file[..]),
+        _ => ("206 Partial Content", &file[first..=last]),
+    };
+    let tag = if fault == Fault::Replaced && number > 20 {
+        "new"
+    } else {
+        "old"
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nETag: \"{tag}\"\r\nContent-Length: {}\r\n\
+         Content-Range: bytes {first}-{last}/{}\r\n\r\n",
+        part.len(),
+        file.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    let is_cut = fault == Fault::Cut && is_seventh && part.len() > 1;
+    stream.write_all(&part[..if is_cut { part.len() / 2 } else { part.len() }])
+}
+
+#[test]
+fn shards_on_a_server_give_the_same_weights_whatever_fails_for_a_moment() {
+    let place = with_shards("epochs = 2");
+    place.done("train --config small.toml --out folder");
+    for (fault, cache, words) in [
+        (Fault::No, "off", ""),
+        (
+            Fault::Busy,
+            "memory",
+            "repeated, the first because the server answered 503",
+        ),
+        (
+            Fault::Cut,
+            "off",
+            "repeated, the first because the answer broke off",
+        ),
+    ] {
+        let address = server(place.path("packed"), fault);
+        let ran = place.done(&format!(
+            "train --config small.toml --out {fault:?} --set data.cache={cache} \
+             --set data.train={address}/train/shard-{{000000..000004}}.tar \
+             --set data.test={address}/test/shard-{{000000..000002}}.tar"
+        ));
+        assert!(
+            place.result("folder") == place.result(&format!("{fault:?}")),
+            "{fault:?}"
+        );
+        ran.tells(words);
+        assert_eq!(
+            ran.err.contains("repeated"),
+            !words.is_empty(),
+            "{}",
+            ran.err
+        );
+        let split = place.read(&format!("{fault:?}/split.csv"));
+        assert!(
+            split.contains(&format!("\n{address}/train/shard-00000")),
+            "{split}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_fails_for_good_ends_the_run_with_the_address() {
+    let place = with_shards("epochs = 1");
+    for (fault, words) in [
+        (Fault::Whole, "Range is ignored"),
+        (Fault::Denied, "403 Forbidden; check credentials"),
+        (Fault::Replaced, "the file was replaced on the server"),
+    ] {
+        let address = server(place.path("packed"), fault);
+        let ran = place.run(&format!(
+            "train --config small.toml --out {fault:?} --set data.on_bad_image=skip \
+             --set data.train={address}/train/shard-{{000000..000004}}.tar"
+        ));
+        assert_eq!(ran.code, Some(1), "{fault:?}: {}", ran.err);
+        ran.tells(words);
+        ran.tells(&format!("{address}/train/shard-00000"));
+    }
+    let address = server(place.path("packed"), Fault::No);
+    for (source, words) in [
+        ("train/shard-{000003..000007}.tar", "train/shard-000005.tar"),
+        ("train/*.tar", "the server answered 404"),
+        ("train/", "expected addresses of tar files such as"),
+    ] {
+        let ran = place.run(&format!(
+            "train --config small.toml --set data.train={address}/{source}"
+        ));
+        assert_ne!(ran.code, Some(0), "{source}");
+        ran.tells(words);
+    }
+}
+
+#[test]
+fn shards_in_a_bucket_are_read_with_the_keys_of_the_environment() {
+    let place = with_shards("epochs = 1");
+    place.done("train --config small.toml --out folder");
+    let train = |out: &str| {
+        let mut command = place.command(&format!(
+            "train --config small.toml --out {out} \
+             --set data.train=s3://packed/train/shard-{{000000..000004}}.tar \
+             --set data.test=s3://packed/test/shard-{{000000..000002}}.tar"
+        ));
+        command.env("AWS_ENDPOINT_URL", server(place.path(""), Fault::Unsigned));
+        command
+    };
+    let ran = |command: &mut Command| Ran::from(command.output().expect("the program starts"));
+    let refused = ran(train("refused").env_remove("AWS_ACCESS_KEY_ID"));
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    refused.tells("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, unless the bucket is public");
+    let mut signed = train("signed");
+    signed.envs([
+        ("AWS_ACCESS_KEY_ID", "someone"),
+        ("AWS_SECRET_ACCESS_KEY", "hidden"),
+    ]);
+    let signed = ran(&mut signed);
+    assert_eq!(signed.code, Some(0), "{}", signed.err);
+    assert!(place.result("folder") == place.result("signed"));
+    let split = place.read("signed/split.csv");
+    assert!(split.contains("\ns3://packed/train/shard-00000"), "{split}");
+    let mut folders = vec![place.path("signed"), place.path("cache")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).expect("a file");
+            let has_key = bytes.windows(6).any(|part| part == b"hidden");
+            assert!(!has_key, "{} has the key", path.display());
+        }
+    }
 }

@@ -16,7 +16,7 @@ use ureq::{
     tls::{RootCerts, TlsConfig},
 };
 
-use super::{digest::hex, partial::sync_folder};
+use super::{digest::hex, http::is_loopback, partial::sync_folder};
 
 /// Length and digest of the file to download.
 #[derive(Clone, Copy, Debug)]
@@ -306,14 +306,6 @@ fn attempt(
             }
         }
     }
-}
-
-/// Whether a URL is of this machine, which is never reached through a proxy.
-fn is_loopback(url: &str) -> bool {
-    let uri = url.parse::<ureq::http::Uri>().ok();
-    uri.as_ref()
-        .and_then(|uri| uri.host())
-        .is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
 }
 
 /// Whether a partial response starts at byte `start`.

@@ -5,6 +5,7 @@ pub mod cache;
 mod digest;
 pub mod download;
 pub mod files;
+pub mod http;
 pub mod kept;
 pub mod lock;
 pub mod npy;

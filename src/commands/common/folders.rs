@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    base::{names, usage::UsageError},
+    base::{io::http, names, usage::UsageError},
     config::{self, Data, PHANTOM, Source},
 };
 
@@ -92,7 +92,7 @@ pub(in crate::commands) fn refuse_used(out: &Path) -> Result<(), UsageError> {
 
 /// Returns the absolute path, with symbolic links resolved as far as the path exists.
 pub(in crate::commands) fn resolve(path: &Path) -> PathBuf {
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let whole = http::absolute(path).unwrap_or_else(|_| path.to_owned());
     let existing = whole
         .ancestors()
         .find_map(|parent| Some((parent, parent.canonicalize().ok()?)));

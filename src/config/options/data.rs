@@ -16,8 +16,9 @@ pub struct Data {
     /// Training images: a folder with one folder per class; or a CSV with the columns
     /// `path,label[,split][,group][,weight]`, paths relative to the CSV (semicolons, tabs and other
     /// usual names, such as `filename,class`, are read too, and reported); or tar files: one, a
-    /// folder of them, or a pattern such as `"shards/train-{000000..000009}.tar"`; or `"phantom"`,
-    /// which draws synthetic images into `datasets/phantom`.
+    /// folder of them, or a pattern such as `"shards/train-{000000..000009}.tar"`, also on a
+    /// server (`https://`) or in a bucket (`s3://`, `gs://`); or `"phantom"`, which draws synthetic
+    /// images into `datasets/phantom`.
     pub train: String,
     /// Test images, evaluated once after training and never seen before: a folder, a CSV, tar
     /// files, or a fraction of the training images, which is held out in the same way as validation

@@ -4,8 +4,9 @@
 use std::{
     collections::HashMap,
     fs::{self, File, Metadata},
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom},
     path::{Component, Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -14,7 +15,11 @@ use tar::{Archive, Entry, EntryType};
 
 use crate::{
     base::{
-        io::kept::{Key, kept_or_failed},
+        io::{
+            files::hex,
+            http::Remote,
+            kept::{Key, kept_or_failed},
+        },
         names,
     },
     data::error::DataError,
@@ -29,6 +34,9 @@ const END: u64 = 16 << 10;
 
 /// Size of a block: headers and contents begin at a multiple of it, and zeros follow the last one.
 const BLOCK: u64 = 512;
+
+/// Number of bytes of an answer that are read at a time.
+const BUFFER: usize = 1 << 16;
 
 /// Extensions of members that hold the label of the image with the same name, the one that counts
 /// first.
@@ -59,6 +67,9 @@ pub struct Member {
     pub length: u64,
     /// What the `.cls`, `.json` or `.txt` beside it says, if there is one.
     pub label: Option<String>,
+    /// BLAKE3 digest of its bytes in hexadecimal, where all of the shard was read for the index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// The members of a shard.
@@ -74,8 +85,17 @@ struct Index {
 #[derive(Debug)]
 pub struct Shard {
     index: Index,
-    length: u64,
-    modified: Option<SystemTime>,
+    source: Source,
+}
+
+/// Where a shard is, as it was when it was indexed.
+#[derive(Debug)]
+enum Source {
+    File {
+        length: u64,
+        modified: Option<SystemTime>,
+    },
+    Server(Arc<Remote>),
 }
 
 impl Shard {
@@ -99,7 +119,20 @@ impl Shard {
     /// Returns whether a file is still the one that was indexed, as far as its length and its time
     /// tell.
     pub(super) fn is(&self, found: &Metadata) -> bool {
-        found.len() == self.length && found.modified().ok() == self.modified
+        match &self.source {
+            Source::File { length, modified } => {
+                found.len() == *length && found.modified().ok() == *modified
+            }
+            Source::Server(_) => false,
+        }
+    }
+
+    /// Returns the file on a server, if the shard is one.
+    pub(super) fn remote(&self) -> Option<&Arc<Remote>> {
+        match &self.source {
+            Source::File { .. } => None,
+            Source::Server(remote) => Some(remote),
+        }
     }
 
     /// Reads the headers of the tar file at `path`, or the index of them that an earlier run left.
@@ -111,11 +144,36 @@ impl Shard {
         let found = fs::metadata(path).map_err(failed)?;
         let key = key_of(path, &found).map_err(failed)?;
         let index = kept_or_failed(&key, || index(path, found.len()))?;
-        Ok(Self {
-            index,
+        let source = Source::File {
             length: found.len(),
             modified: found.modified().ok(),
-        })
+        };
+        Ok(Self { index, source })
+    }
+
+    /// Reads all of the tar file at an address, or the index of it that an earlier run left.
+    ///
+    /// # Errors
+    /// Returns an error if the server fails, or if the file is no whole tar file.
+    pub(super) fn index_remote(path: &Path, remote: Remote) -> Result<Self, DataError> {
+        let remote = Arc::new(remote);
+        let read = || {
+            let part = BufReader::with_capacity(BUFFER, remote.part(0..remote.length()));
+            index_whole(path, part, remote.length())
+        };
+        let index = match remote.tag() {
+            Some(tag) => {
+                let mut key = Key::new(VERSION);
+                key.add(path.as_os_str().as_encoded_bytes());
+                key.add(&remote.length().to_le_bytes());
+                key.add(tag.as_bytes());
+                kept_or_failed(&key, read)
+            }
+            // Without a version nobody knows whether the file is still the same.
+            None => read(),
+        };
+        let (index, source) = (index?, Source::Server(remote));
+        Ok(Self { index, source })
     }
 }
 
@@ -146,22 +204,37 @@ fn key_of(path: &Path, found: &Metadata) -> io::Result<Key> {
 /// Reads the headers of a tar file of `length` bytes.
 fn index(path: &Path, length: u64) -> Result<Index, DataError> {
     let mut file = File::open(path).map_err(|error| DataError::io("read", path, error))?;
-    let damaged = |error: io::Error| DataError::Damaged {
-        message: format!("found a tar file that is cut off, damaged or none ({error})"),
-        path: path.to_owned(),
-    };
+    let damaged = |error| damaged(path, &error);
     refuse_compressed(&mut file, path)?;
     let mut archive = Archive::new(file);
     let mut reading = Reading::default();
     for entry in archive.entries_with_seek().map_err(damaged)? {
         reading
-            .add(entry.map_err(damaged)?, length)
+            .add(entry.map_err(damaged)?, length, false)
             .map_err(damaged)?;
     }
-    if length < reading.end.saturating_add(BLOCK) {
-        return Err(damaged(io::Error::other("its end is missing")));
+    reading.done(length).map_err(damaged)
+}
+
+/// Reads a whole tar file of `length` bytes, and the digest of each member with it.
+fn index_whole(path: &Path, file: impl Read, length: u64) -> Result<Index, DataError> {
+    let damaged = |error| damaged(path, &error);
+    let mut archive = Archive::new(file);
+    let mut reading = Reading::default();
+    for entry in archive.entries().map_err(damaged)? {
+        reading
+            .add(entry.map_err(damaged)?, length, true)
+            .map_err(damaged)?;
     }
-    Ok(reading.done())
+    reading.done(length).map_err(damaged)
+}
+
+/// Returns the error for a tar file that can't be read to its end.
+fn damaged(path: &Path, error: &io::Error) -> DataError {
+    DataError::Damaged {
+        message: format!("found a tar file that is cut off, damaged or none ({error})"),
+        path: path.to_owned(),
+    }
 }
 
 /// Refuses a compressed file, in which no image can be read by itself.
@@ -207,8 +280,13 @@ struct Reading {
 }
 
 impl Reading {
-    /// Adds an entry of a tar file of `end` bytes.
-    fn add(&mut self, mut entry: Entry<'_, File>, end: u64) -> io::Result<()> {
+    /// Adds an entry of a tar file of `end` bytes, with its digest if the file `is_streamed`.
+    fn add(
+        &mut self,
+        mut entry: Entry<'_, impl Read>,
+        end: u64,
+        is_streamed: bool,
+    ) -> io::Result<()> {
         let kind = entry.header().entry_type();
         let last = entry.raw_file_position().saturating_add(entry.size());
         self.end = last.checked_next_multiple_of(BLOCK).unwrap_or(last);
@@ -248,31 +326,37 @@ impl Reading {
             }
             return Ok(());
         }
+        let digest = if is_streamed {
+            let mut hash = blake3::Hasher::new();
+            hash.update_reader(&mut entry)?;
+            Some(hex(hash.finalize().as_bytes()))
+        } else {
+            None
+        };
         self.members.push(Member {
             name,
             start,
             length,
             label: None,
+            digest,
         });
         Ok(())
     }
 
-    /// Returns the index.
-    fn done(mut self) -> Index {
+    /// Returns the index of a tar file of `length` bytes.
+    fn done(mut self, length: u64) -> io::Result<Index> {
+        if length < self.end.saturating_add(BLOCK) {
+            return Err(io::Error::other("its end is missing"));
+        }
         let places: HashMap<_, _> = if self.links.is_empty() {
             HashMap::new()
         } else {
-            let place = |member: &Member| (member.name.clone(), (member.start, member.length));
+            let place = |member: &Member| (member.name.clone(), member.clone());
             self.members.iter().map(place).collect()
         };
         let linked = self.links.into_iter().filter_map(|(name, target)| {
-            let (start, length) = *places.get(&target)?;
-            Some(Member {
-                name,
-                start,
-                length,
-                label: None,
-            })
+            let target = places.get(&target)?.clone();
+            Some(Member { name, ..target })
         });
         self.members.extend(linked);
         // Of members with equal names the last one counts, as where a tar file is unpacked.
@@ -283,10 +367,10 @@ impl Reading {
             let label = self.labels.get(split(&member.name).0);
             member.label = label.map(|(_, text)| text.clone());
         }
-        Index {
+        Ok(Index {
             members: self.members,
             num_links: self.num_links,
-        }
+        })
     }
 }
 
@@ -312,7 +396,7 @@ fn split(name: &str) -> (&str, &str) {
 }
 
 /// Reads a label, or returns `None` if the file says none.
-fn label_of(entry: &mut Entry<'_, File>, extension: &str) -> io::Result<Option<String>> {
+fn label_of(entry: &mut Entry<'_, impl Read>, extension: &str) -> io::Result<Option<String>> {
     if entry.size() > LONGEST_LABEL {
         return Ok(None);
     }

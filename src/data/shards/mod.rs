@@ -18,7 +18,13 @@ use std::{
 #[cfg(test)]
 pub(in crate::data) use self::index::tests;
 pub use self::index::{Member, Shard, compressed, is_shard};
-use crate::data::error::DataError;
+use crate::{
+    base::io::{
+        files::digest_from_hex,
+        http::{Remote, is_address},
+    },
+    data::error::DataError,
+};
 
 /// The shards that were indexed, by path.
 static KNOWN: LazyLock<RwLock<HashMap<PathBuf, Arc<Shard>>>> = LazyLock::new(RwLock::default);
@@ -31,6 +37,7 @@ pub struct Place<'a> {
     length: u64,
     /// The shard that the part belongs to.
     shard: Option<Arc<Shard>>,
+    digest: Option<[u8; 32]>,
 }
 
 impl<'a> Place<'a> {
@@ -45,6 +52,7 @@ impl<'a> Place<'a> {
                 start: 0,
                 length: found.len(),
                 shard: None,
+                digest: None,
             }),
             Ok(_) => Err(io::Error::other("it isn't a file")),
             Err(error) => in_shard(path).unwrap_or(Err(error)),
@@ -76,12 +84,20 @@ impl<'a> Place<'a> {
         self.length == 0
     }
 
+    /// Returns the BLAKE3 digest of the bytes, where it is known without reading them.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.digest
+    }
+
     /// Returns a reader of the bytes. It ends with them, even if a file has grown since.
     ///
     /// # Errors
     /// Returns an error if the file can't be opened, or if it is a shard that was replaced or
-    /// changed since it was indexed.
-    pub fn open(&self) -> io::Result<impl Read + use<>> {
+    /// changed since it was indexed. Where a shard is on a server, reading returns it.
+    pub fn open(&self) -> io::Result<Box<dyn Read>> {
+        if let Some(remote) = self.shard.as_ref().and_then(|shard| shard.remote()) {
+            return Ok(Box::new(remote.part(self.range())));
+        }
         let mut file = File::open(&self.file)?;
         if let Some(shard) = &self.shard {
             if !shard.is(&file.metadata()?) {
@@ -91,7 +107,7 @@ impl<'a> Place<'a> {
             }
             file.seek(SeekFrom::Start(self.start))?;
         }
-        Ok(file.take(self.length))
+        Ok(Box::new(file.take(self.length)))
     }
 
     /// Reads the bytes.
@@ -110,7 +126,7 @@ pub fn in_shard(path: &Path) -> Option<io::Result<Place<'static>>> {
     let file = path.ancestors().skip(1).find(|above| is_shard(above))?;
     let shard = match known(file) {
         Some(shard) => shard,
-        None if file.is_file() => match open(file) {
+        None if file.is_file() || is_address(file) => match open(file) {
             Ok(shard) => shard,
             Err(error) => return Some(Err(io::Error::other(error))),
         },
@@ -125,6 +141,7 @@ pub fn in_shard(path: &Path) -> Option<io::Result<Place<'static>>> {
         file: Cow::Owned(file.to_owned()),
         start: member.start,
         length: member.length,
+        digest: member.digest.as_deref().and_then(digest_from_hex),
         shard: Some(shard),
     }))
 }
@@ -134,11 +151,18 @@ pub fn in_shard(path: &Path) -> Option<io::Result<Place<'static>>> {
 /// # Errors
 /// Returns an error if it can't be read, or if it isn't a tar file.
 pub fn open(path: &Path) -> Result<Arc<Shard>, DataError> {
-    let found = fs::metadata(path).map_err(|error| DataError::io("read", path, error))?;
-    if let Some(shard) = known(path).filter(|shard| shard.is(&found)) {
-        return Ok(shard);
-    }
-    let shard = Arc::new(Shard::index(path)?);
+    let failed = |error| DataError::io("read", path, error);
+    let shard = if is_address(path) {
+        let remote = Remote::find(&path.to_string_lossy()).map_err(failed)?;
+        Shard::index_remote(path, remote)?
+    } else {
+        let found = fs::metadata(path).map_err(failed)?;
+        if let Some(shard) = known(path).filter(|shard| shard.is(&found)) {
+            return Ok(shard);
+        }
+        Shard::index(path)?
+    };
+    let shard = Arc::new(shard);
     let mut all = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
     all.insert(path.to_owned(), Arc::clone(&shard));
     Ok(shard)

@@ -275,6 +275,9 @@ fn file_digest(path: &Path) -> [u8; 32] {
     let digest = || {
         let mut hash = blake3::Hasher::new();
         let place = Place::of(path)?;
+        if let Some(digest) = place.digest() {
+            return Ok(digest);
+        }
         // A longer file isn't decoded either.
         if place.len() <= memory::limit() {
             hash.update_reader(place.open()?)?;

@@ -24,7 +24,10 @@ use super::{
     EXTENSIONS, Entry, Exclude, Kind, Listing, Part, Unreadable,
     walk::{NOT_THERE, no_file},
 };
-use crate::{base::names, data::error::DataError};
+use crate::{
+    base::{io::http::is_address, names},
+    data::error::DataError,
+};
 
 /// Size of a list in bytes above which it is refused, since it is probably another kind of file.
 const MOST_BYTES: u64 = 1 << 30;
@@ -67,7 +70,7 @@ pub(super) fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError>
             listing.passed_over.add(Kind::WithoutLabel, path);
             continue;
         }
-        let written = folder.join(row.path);
+        let written = beside(folder, row.path);
         if exclude.takes(&written, folder) {
             listing.passed_over.add(Kind::Excluded, &written);
             continue;
@@ -224,10 +227,19 @@ fn weight_of(text: &str, separator: char) -> Result<f32, String> {
     })
 }
 
+/// Returns the path that a line has, relative to `folder` unless it is absolute or an address.
+fn beside(folder: &Path, text: &str) -> PathBuf {
+    if is_address(Path::new(text)) {
+        PathBuf::from(text)
+    } else {
+        folder.join(text)
+    }
+}
+
 /// Returns the file of a line, relative to `folder`, and how it was found, or the reason why there
 /// is none. `is_latin` says that the list isn't encoded in UTF-8.
 fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), String> {
-    let written = folder.join(text);
+    let written = beside(folder, text);
     let Some(reason) = no_file(&written) else {
         return Ok((written, How::AsWritten));
     };
@@ -292,7 +304,7 @@ fn with_endings(path: &Path) -> Vec<PathBuf> {
 fn why_missing(text: &str, reason: &str, slashed: Option<PathBuf>) -> String {
     let has_drive =
         matches!(text.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
-    if text.contains("://") {
+    if text.contains("://") && reason == NOT_THERE {
         "a web address, expected a file: download it".to_owned()
     } else if has_drive && !cfg!(windows) {
         "a Windows path with a drive, expected a path on this machine".to_owned()

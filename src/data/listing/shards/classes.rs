@@ -4,10 +4,14 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
-    base::names,
+    base::{
+        io::http::{Remote, is_address},
+        names,
+    },
     data::{listing::Kind, shards::Member},
 };
 
@@ -54,7 +58,15 @@ pub(super) fn of(
 fn names_beside(shards: &[PathBuf]) -> Result<Option<Vec<String>>, String> {
     let folder = shards.first().and_then(|shard| shard.parent());
     let path = folder.unwrap_or(Path::new("")).join(NAMES);
-    match fs::read_to_string(&path) {
+    let text = if is_address(&path) {
+        Remote::find(&path.to_string_lossy()).and_then(|remote| {
+            let length = remote.length();
+            io::read_to_string(Arc::new(remote).part(0..length))
+        })
+    } else {
+        fs::read_to_string(&path)
+    };
+    match text {
         Ok(text) => Ok(Some(text.lines().map(names::of_text).collect())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("can't read {}: {error}", names::of_path(&path))),

@@ -18,7 +18,7 @@ use super::{
     walk,
 };
 use crate::{
-    base::names,
+    base::{io::http::is_address, names},
     data::{
         error::DataError,
         shards::{self, Member, Shard, compressed, is_shard},
@@ -34,7 +34,8 @@ struct Image<'a> {
 /// Returns the shards that `source` stands for, or `None` if it isn't about shards.
 ///
 /// # Errors
-/// Returns an error if `source` is a pattern and what it stands for isn't there.
+/// Returns an error if `source` is a pattern and what it stands for isn't there, or an address that
+/// isn't a tar file's.
 pub(super) fn find(source: &Path, exclude: &Exclude) -> Result<Option<Vec<PathBuf>>, DataError> {
     if source.is_dir() {
         let found = in_folder(source, exclude);
@@ -45,7 +46,11 @@ pub(super) fn find(source: &Path, exclude: &Exclude) -> Result<Option<Vec<PathBu
         refuse_compressed(source)?;
         return Ok(is_shard(source).then(|| vec![source.to_owned()]));
     }
-    let text = source.to_str().filter(|text| pattern::is_pattern(text));
+    let text = source.to_str();
+    if is_address(source) {
+        return text.map(pattern::addresses).transpose();
+    }
+    let text = text.filter(|text| pattern::is_pattern(text));
     text.map(pattern::expand).transpose()
 }
 

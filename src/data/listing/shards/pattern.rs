@@ -79,6 +79,24 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, DataError> {
     )))
 }
 
+/// Returns the addresses of tar files that an address with braces stands for.
+///
+/// # Errors
+/// Returns an error if it can't be understood, or if an address isn't that of a tar file.
+pub(super) fn addresses(pattern: &str) -> Result<Vec<PathBuf>, DataError> {
+    let wrong = |reason: String| DataError::Classes(format!("{reason}: {pattern}"));
+    let found = braced(pattern).map_err(wrong)?;
+    let found: Vec<_> = found.into_iter().map(PathBuf::from).collect();
+    match found.iter().find(|address| !is_shard(address)) {
+        Some(other) => Err(wrong(format!(
+            "found {}, expected addresses of tar files such as \
+             https://host/train-{{000000..000009}}.tar, since a server doesn't list its files",
+            names::of_path(other)
+        ))),
+        None => Ok(found),
+    }
+}
+
 /// Returns the texts that a text with braces stands for: `{a,b}` for each part, `{08..11}` for each
 /// number, with as many digits as the first one.
 fn braced(text: &str) -> Result<Vec<String>, String> {
