@@ -4,10 +4,10 @@
 
 use isa::{Isa, Work};
 
-use crate::data::pixels::thumbnail::{SIDE, THUMBNAIL_BYTES, Thumbnail, turned};
+use crate::data::pixels::thumbnail::{SQUARES, THUMBNAIL_BYTES, Thumbnail, turned};
 
 /// Number of rows and columns.
-const COARSE: usize = 16;
+const COARSE: usize = SQUARES;
 /// Rows and columns that are compared; a crop brings other content to the outermost.
 const INNER: std::ops::Range<usize> = 1..COARSE - 1;
 /// Number of terms that an image and its small moves are combined from (a first-order expansion):
@@ -25,14 +25,8 @@ pub(in crate::data) struct Coarse {
 impl Coarse {
     /// Reduces a thumbnail.
     pub(in crate::data) fn of(look: &Thumbnail) -> Self {
-        const STEP: usize = SIDE / COARSE;
-        let mut sums = [0u16; COARSE * COARSE];
-        for (at, level) in look.bytes().iter().enumerate() {
-            sums[at / SIDE / STEP * COARSE + at % SIDE / STEP] += u16::from(*level);
-        }
-        let levels = sums.map(|sum| {
-            ((usize::from(sum) + STEP * STEP / 2) / (THUMBNAIL_BYTES / (COARSE * COARSE))) as u8
-        });
+        const SQUARE: u16 = (THUMBNAIL_BYTES / (COARSE * COARSE)) as u16;
+        let levels = look.sums().map(|sum| ((sum + SQUARE / 2) / SQUARE) as u8);
         let mut products = [[0.0f64; TERMS]; TERMS];
         let mut terms = [[0.0f32; COARSE]; TERMS];
         for row in INNER {
@@ -197,6 +191,7 @@ fn inverted(mut matrix: [[f64; TERMS]; TERMS]) -> [[f64; TERMS]; TERMS] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::pixels::thumbnail::SIDE;
 
     /// Waves in which nothing repeats or mirrors, moved and stretched by pixels of a thumbnail.
     fn look(moved: f32, stretched: f32) -> Thumbnail {

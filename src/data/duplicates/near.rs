@@ -47,6 +47,8 @@ const ALIGNED: u32 = 32;
 const POSSIBLE_TILTED: f32 = 0.85;
 /// Number of others that a window may resemble before it tells nothing.
 const CROWD_TILTED: u32 = 32;
+/// Number of others that a window is aligned with, the most alike.
+const ALIGNED_TILTED: u32 = 8;
 
 /// The copies found so far, by position; shared by threads.
 pub(in crate::data) trait Joined: Sync {
@@ -67,7 +69,7 @@ pub(in crate::data) fn join(looks: &[&Thumbnail], known: &impl Joined) {
 fn join_along_sides(looks: &[&Thumbnail], known: &impl Joined) {
     let sketches: Vec<PerceptualHash> = looks.par_iter().map(|look| look.sketch()).collect();
     let hashes: Vec<_> = sketches.iter().map(|sketch| sketch.hashes).collect();
-    let candidates = Candidates::new(looks.len(), CROWD);
+    let candidates = Candidates::new(looks.len(), CROWD, CROWD);
     pairs(&hashes, |first, variant, second| {
         let turn = PerceptualHash::turn(variant);
         let correlation = sketches[first].correlation(turn, &sketches[second]);
@@ -79,7 +81,7 @@ fn join_along_sides(looks: &[&Thumbnail], known: &impl Joined) {
     let coarse: Vec<OnceLock<Box<Coarse>>> = looks.iter().map(|_| OnceLock::new()).collect();
     let coarse = |at: usize| coarse[at].get_or_init(|| Box::new(Coarse::of(looks[at])));
     // The cheapest tests first; the alignment decides.
-    let promising = Candidates::new(looks.len(), ALIGNED);
+    let promising = Candidates::new(looks.len(), ALIGNED, ALIGNED);
     candidates.into_pairs().into_par_iter().for_each(
         |Candidate {
              correlation,
@@ -124,7 +126,7 @@ fn join_tilted(looks: &[&Thumbnail], known: &impl Joined) {
     let small = |at: usize| small[at].get_or_init(|| Small::of(looks[at]));
     for foci in [levels, edges] {
         let hashes: Vec<_> = foci.iter().map(|focus| focus.hashes).collect();
-        let candidates = Candidates::new(looks.len(), CROWD_TILTED);
+        let candidates = Candidates::new(looks.len(), CROWD_TILTED, ALIGNED_TILTED);
         alike(&hashes, |first, variant, second| {
             // Windows that are only mirrored find each other from both sides; one is enough. A pair
             // of two that are in the crowd already changes nothing.
@@ -194,20 +196,22 @@ struct Candidate {
     pair: Pair,
 }
 
-/// The pairs that may be copies, at most `limit` for each image: those that correlate most. In sets
+/// The pairs that may be copies, at most `kept` for each image: those that correlate most. In sets
 /// of look-alikes nearly every image resembles thousands of others, and a copy is among the first.
 /// What is kept doesn't depend on the order in which pairs are added.
 struct Candidates {
-    limit: u32,
+    /// Number of others that an image may resemble before it is one of many.
+    crowd: u32,
+    kept: u32,
     images: Vec<MostAlike>,
 }
 
 /// The candidates of an image.
 #[derive(Default)]
 struct MostAlike {
-    /// Number of others that the image resembles. Not counted on beyond the limit.
+    /// Number of others that the image resembles. Not counted on once it is one of many.
     count: AtomicU32,
-    /// Correlation of the least alike that is kept once there are as many as the limit, else zero.
+    /// Correlation of the least alike that is kept once there are as many as may be, else zero.
     least: AtomicU32,
     /// The pairs that are kept, the least alike on top.
     pairs: Mutex<BinaryHeap<Reverse<(Correlation, Pair)>>>,
@@ -217,9 +221,10 @@ struct MostAlike {
 type Correlation = u32;
 
 impl Candidates {
-    fn new(count: usize, limit: u32) -> Self {
+    fn new(count: usize, crowd: u32, kept: u32) -> Self {
         Self {
-            limit,
+            crowd,
+            kept,
             images: (0..count).map(|_| MostAlike::default()).collect(),
         }
     }
@@ -229,12 +234,12 @@ impl Candidates {
         let added = (correlation.to_bits(), pair);
         pair.ends()
             .into_iter()
-            .for_each(|at| self.images[at].add(added, self.limit));
+            .for_each(|at| self.images[at].add(added, [self.crowd, self.kept]));
     }
 
-    /// Returns whether an image resembles more others than the limit.
+    /// Returns whether an image is one of many.
     fn is_in_crowd(&self, at: usize) -> bool {
-        self.images[at].count.load(Ordering::Relaxed) > self.limit
+        self.images[at].count.load(Ordering::Relaxed) > self.crowd
     }
 
     /// Returns the pairs, each once.
@@ -263,8 +268,8 @@ impl Candidates {
 }
 
 impl MostAlike {
-    fn add(&self, added: (Correlation, Pair), limit: u32) {
-        if self.count.load(Ordering::Relaxed) <= limit {
+    fn add(&self, added: (Correlation, Pair), [crowd, kept]: [u32; 2]) {
+        if self.count.load(Ordering::Relaxed) <= crowd {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
         // Nearly all are rejected here, without the lock.
@@ -272,12 +277,12 @@ impl MostAlike {
             return;
         }
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
-        if pairs.len() < limit as usize {
+        if pairs.len() < kept as usize {
             pairs.push(Reverse(added));
         } else if let Some(mut least) = pairs.peek_mut().filter(|least| least.0 < added) {
             *least = Reverse(added);
         }
-        if pairs.len() == limit as usize {
+        if pairs.len() == kept as usize {
             let least = pairs.peek().map_or(0, |least| least.0.0);
             self.least.store(least, Ordering::Relaxed);
         }
@@ -294,7 +299,7 @@ mod tests {
 
     /// Returns the pairs that are kept of these, among `count` images.
     fn kept(count: usize, pairs: &[(f32, Pair)]) -> Vec<(f32, Pair, bool)> {
-        let candidates = Candidates::new(count, LIMIT);
+        let candidates = Candidates::new(count, LIMIT, LIMIT);
         pairs
             .iter()
             .for_each(|(correlation, pair)| candidates.add(*correlation, *pair));

@@ -4,14 +4,12 @@ use rayon::prelude::*;
 
 use crate::{
     base::rng::{Purpose, RngExt, normal, stream},
-    data::pixels::thumbnail::{SIDE, Thumbnail},
+    data::pixels::thumbnail::{SQUARES, Thumbnail},
     inspect::discriminant::Matrix,
 };
 
-/// Number of rows and columns of a thumbnail that are summed to one pixel of a small image.
-const STEP: usize = 4;
 /// Height and width of a small image, in pixels.
-const SMALL: usize = SIDE / STEP;
+const SMALL: usize = SQUARES;
 /// Number of random Fourier features. On the brain-tumor set with 6 % of the labels flipped, the
 /// balanced accuracy is 0.75 with them and 0.66 with the 16 x 16 gray values alone.
 const WAVES: usize = 512;
@@ -31,7 +29,10 @@ impl Features {
     /// Computes random Fourier features of small gray images, with which a linear model
     /// approximates a Gaussian kernel (Rahimi and Recht 2007).
     pub(super) fn of_looks(looks: &[&Thumbnail]) -> Self {
-        let small: Vec<f32> = looks.par_iter().flat_map_iter(|look| small(look)).collect();
+        let small: Vec<f32> = looks
+            .par_iter()
+            .flat_map_iter(|look| look.sums().map(f32::from))
+            .collect();
         let small = Matrix::standardized(&small, SMALL * SMALL);
         let wave = |index: usize| {
             let mut draw = stream(0, Purpose::Waves, [index as u64, 0, 0]);
@@ -70,13 +71,4 @@ impl Features {
 /// Describes the features of small images.
 pub(super) fn words_of_looks() -> String {
     format!("small images ({SMALL}x{SMALL}, gray)")
-}
-
-/// Sums a thumbnail's pixel values over squares of `STEP` x `STEP`, to `[SMALL, SMALL]`.
-fn small(look: &Thumbnail) -> Vec<f32> {
-    let mut out = vec![0.0; SMALL * SMALL];
-    for (at, level) in look.bytes().iter().enumerate() {
-        out[at / SIDE / STEP * SMALL + at % SIDE / STEP] += f32::from(*level);
-    }
-    out
 }
