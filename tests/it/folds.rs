@@ -314,7 +314,6 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
         "found a run of several networks, expected one; name that of a fold, such as run/fold-1";
     for line in [
         "export run --onnx x.onnx",
-        "explain --checkpoint run test",
         "calibrate run --temperature",
     ] {
         place.run(line).exits(2, one);
