@@ -213,8 +213,8 @@ impl Networks {
     /// [`Calibration`] of the run. Frozen layers that they have in common are kept in memory once.
     ///
     /// # Errors
-    /// Fails as [`load`] does, and if the checkpoints differ in their classes or in how images are
-    /// read.
+    /// Fails as [`load`] does, and if the checkpoints differ in their classes, in how images are
+    /// read, or in their layers.
     pub fn load(&self) -> Result<Vec<Checkpoint>, CheckpointError> {
         let mut found: Vec<Checkpoint> = Vec::new();
         for path in &self.paths {
@@ -240,20 +240,24 @@ impl Networks {
         Ok(found)
     }
 
-    /// Checks that the networks have the same classes and read images alike.
+    /// Checks that the networks have the same classes, read images alike, and have the same layers.
     fn check(&self, found: &[Checkpoint]) -> Result<(), CheckpointError> {
-        let first = &found[0].meta;
-        let is_other = |other: &Checkpoint| {
-            other.meta.classes != first.classes || other.meta.data() != first.data()
+        let shared = |meta: &Meta| {
+            let mut design = meta.design.clone();
+            // A file that was moved between two folds.
+            design.model.weights = None;
+            (meta.classes.clone(), meta.data(), design)
         };
+        let first = shared(&found[0].meta);
+        let is_other = |other: &Checkpoint| shared(&other.meta) != first;
         let Some(index) = found.iter().position(is_other) else {
             return Ok(());
         };
         Err(CheckpointError::Mixed {
             path: self.paths[index].clone(),
             reason: format!(
-                "meta.json: found other classes or images than in {}, expected the same in all \
-                 networks of a run",
+                "meta.json: found other classes, images or layers than in {}, expected the same \
+                 in all networks of a run",
                 self.paths[0].display()
             ),
         })

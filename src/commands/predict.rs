@@ -98,9 +98,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
                 "--abstain needs fitted prediction sets or novelty; first: emberlens calibrate \
                  {run} --coverage 0.9 --novelty 0.05"
             ),
-            count => format!(
-                "--abstain needs prediction sets or novelty, which are fitted to one network, and \
-                 this run has {count}; calibrate one of its folds and name it: {run}"
+            _ => format!(
+                "--abstain needs fitted prediction sets; first: emberlens calibrate {run} \
+                 --coverage 0.9"
             ),
         };
         return Err(UsageError(message).into());
