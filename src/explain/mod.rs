@@ -92,9 +92,6 @@ pub enum ExplainError {
         /// The layer groups of the network.
         known: String,
     },
-    /// Networks whose maps can't be averaged.
-    #[error("found networks whose maps are of {} and {}, expected the same in all", .0[0], .0[1])]
-    Unlike([String; 2]),
 }
 
 /// A network, or several that predict together, and a method to explain them. The map of several is
@@ -129,14 +126,14 @@ impl Inputs {
 }
 
 impl Explainer {
-    /// Prepares the networks of checkpoints, one or more, on `device` (without autodiff).
+    /// Prepares the networks of checkpoints, one or more with the same layers, on `device` (without
+    /// autodiff).
     ///
     /// The map is computed at the output of layer group `layer`, counted from 0; by default the
     /// last one whose output has at least four rows and columns.
     ///
     /// # Errors
-    /// Returns an error if the weights can't be loaded, a network has no such layer group, or the
-    /// maps of two have different sizes.
+    /// Returns an error if the weights can't be loaded or the networks have no such layer group.
     pub fn new(
         checkpoints: &[Checkpoint],
         device: &Device,
@@ -144,18 +141,12 @@ impl Explainer {
         layer: Option<usize>,
     ) -> Result<Self, ExplainError> {
         let member = |checkpoint| Member::new(checkpoint, device, method, layer);
-        let members: Vec<Member> = checkpoints.iter().map(member).collect::<Result<_, _>>()?;
-        let layers = members.iter().map(Member::layer);
-        match layers.clone().find(|layer| *layer != members[0].layer()) {
-            Some(other) => Err(ExplainError::Unlike([members[0].layer(), other])),
-            None => Ok(Self {
-                members,
-                normalizers: checkpoints
-                    .iter()
-                    .map(|checkpoint| checkpoint.meta.normalize.clone())
-                    .collect(),
-            }),
-        }
+        let members = checkpoints.iter().map(member).collect::<Result<_, _>>()?;
+        let normalizer = |checkpoint: &Checkpoint| checkpoint.meta.normalize.clone();
+        Ok(Self {
+            members,
+            normalizers: checkpoints.iter().map(normalizer).collect(),
+        })
     }
 
     /// Returns the layer group that the map is of, with its rows and columns; the input for
