@@ -88,7 +88,7 @@
 //!
 //! use emberlens::{
 //!     base::progress::Silent,
-//!     checkpoint,
+//!     checkpoint::Networks,
 //!     config::DeviceName,
 //!     data::listing::Entry,
 //!     evaluation::predictor::Predictor,
@@ -96,12 +96,12 @@
 //!     nn::device,
 //! };
 //!
-//! let folder = checkpoint::resolve(Path::new("checkpoints/flowers"), "best")?;
-//! let checkpoint = checkpoint::load(&folder)?;
+//! // One network, or those of all folds.
+//! let networks = Networks::find(Path::new("checkpoints/flowers"))?.load()?;
 //! let compute = device::open(DeviceName::Auto)?;
-//! let predictor = Predictor::new(&checkpoint, &compute, &Silent)?;
+//! let predictor = Predictor::of_all(&networks, &compute, &Silent)?;
 //! // The class of the image isn't known; prediction ignores the one given here.
-//! let class = checkpoint.meta.classes[0].clone();
+//! let class = predictor.meta().classes[0].clone();
 //! let path = "new/rose.jpg".into();
 //! let listed = predictor.read(&[Entry { path, class, group: None, weight: 1.0, split: None }])?;
 //! let found = predictor.predict(&listed.set)?;

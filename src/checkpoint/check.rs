@@ -247,7 +247,7 @@ fn check_list(meta: &Meta) -> Checked {
     })
 }
 
-fn check_decisions(meta: &Meta) -> Checked {
+pub(super) fn check_decisions(meta: &Meta) -> Checked {
     let temperature = meta.temperature;
     require(
         TEMPERATURES.contains(&temperature),

@@ -25,7 +25,7 @@ use std::{
 
 pub use calibrated::{save_meta, save_novelty};
 use check::{check, check_size};
-pub use ensemble::{Ensemble, load_all, resolve_all};
+pub use ensemble::{Ensemble, Networks};
 pub use error::CheckpointError;
 use fault::Fault;
 use meta::NOVELTY;

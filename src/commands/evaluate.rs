@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::{io::raw_file::RawFile, names, progress::EachOnce, usage::UsageError},
-    checkpoint::{self, Checkpoint},
+    checkpoint::{self, Checkpoint, Networks},
     config::{self, DeviceName},
     evaluation::{
         Evaluation, corrected,
@@ -119,13 +119,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
-    let paths = paths(args)?;
-    let checkpoints = checkpoint::load_all(&paths)?;
+    let networks = networks(args)?;
+    let (checkpoints, paths) = (networks.load()?, &networks.paths);
     // All folds have the same images, and those of the first are as well known as any.
     let run = run_of(&paths[0]);
     refuse_inside(args, run)?;
     if run.is_some() {
-        for (checkpoint, path) in checkpoints.iter().zip(&paths) {
+        for (checkpoint, path) in checkpoints.iter().zip(paths) {
             checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
         }
     }
@@ -191,30 +191,30 @@ impl Other {
         tta: &dyn Fn(&Path) -> anyhow::Result<Option<Tta>>,
     ) -> anyhow::Result<Vec<Self>> {
         let other = |run: &PathBuf| {
-            let paths = checkpoint::resolve_all(run)?;
+            let networks = Networks::find(run)?;
             Ok(Self {
                 path: run.clone(),
-                checkpoints: checkpoint::load_all(&paths)?,
-                tta: tta(&paths[0])?,
+                checkpoints: networks.load()?,
+                tta: tta(&networks.paths[0])?,
             })
         };
         runs.iter().map(other).collect()
     }
 }
 
-/// Returns the checkpoints that the arguments name.
-fn paths(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
-    let paths = checkpoint::resolve_all(&args.checkpoint)?;
-    if let (Some(_), [first, _, ..]) = (&args.logits, paths.as_slice()) {
+/// Returns the networks that the arguments name.
+fn networks(args: &Args) -> anyhow::Result<Networks> {
+    let networks = Networks::find(&args.checkpoint)?;
+    if let (Some(_), [first, _, ..]) = (&args.logits, &networks.paths[..]) {
         let message = format!(
             "--logits are those of one network, and this run has {}; name one, such as {}: {}",
-            paths.len(),
+            networks.paths.len(),
             names::of_path(first),
             names::of_path(&args.checkpoint)
         );
         return Err(UsageError(message).into());
     }
-    Ok(paths)
+    Ok(networks)
 }
 
 /// Refuses results among images.

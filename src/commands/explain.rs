@@ -23,13 +23,14 @@ use crate::{
         usage::UsageError,
         words::listed,
     },
-    checkpoint,
+    checkpoint::{Checkpoint, Networks},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
     config::DeviceName,
     explain::{
         Explainer, Method,
         explanations::{Print, Wanted, Work},
     },
+    nn::device::Compute,
 };
 
 /// Number of images read at a time, so that memory stays bounded.
@@ -41,7 +42,8 @@ const ROWS: usize = 20;
 /// Arguments of `explain`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A run folder (its best epoch), or one checkpoint in it
+    /// A run folder (its best epoch; of several folds, the mean of their maps), or one checkpoint in
+    /// it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
     /// Images, or folders with images at any depth
@@ -94,9 +96,9 @@ enum Format {
 /// empty.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.raw.as_ref().map_or(Ok(()), RawFile::check)?;
-    let path = checkpoint::resolve(&args.checkpoint, "best")?;
-    let checkpoint = checkpoint::load(&path)?;
-    let meta = &checkpoint.meta;
+    let networks = Networks::find(&args.checkpoint)?;
+    let checkpoints = networks.load()?;
+    let meta = &checkpoints[0].meta;
     let class = args
         .class
         .as_ref()
@@ -107,17 +109,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         folders::refuse_inside(
             out,
             &folders
-                .chain(folders::of_run(path.parent()))
+                .chain(folders::of_run(networks.run()))
                 .collect::<Vec<_>>(),
             "--out",
         )?;
     }
-    let out = free_folder(args.out.as_deref(), path.parent().unwrap_or(Path::new(".")))?;
+    let out = free_folder(args.out.as_deref(), &networks.folder)?;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
-    checkpoint.fetch_backbone(&Terminal)?;
-    let explainer = Explainer::new(&checkpoint, &compute.device, args.method, args.layer)?;
-    say(&format!("{} of {}", args.method.name(), explainer.layer()));
+    let explainer = prepare(args, &checkpoints, &compute)?;
     std::fs::create_dir_all(&out)
         .with_context(|| format!("can't create {}", names::of_path(&out)))?;
     let has_table = args.format.map_or_else(
@@ -135,7 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     for chunk in paths.chunks(CHUNK) {
         let set = read_unlabeled(chunk, meta, &mut num_failed)?;
         if !set.images.is_empty() {
-            work.explain(&set, &meta.normalize)?;
+            work.explain(&set)?;
         }
     }
     match (has_table, args.format) {
@@ -153,6 +153,28 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         paths.len().max(num_failed)
     ));
     Ok(ExitStatus::Partly)
+}
+
+/// Prepares the networks, and says what is computed.
+fn prepare(
+    args: &Args,
+    checkpoints: &[Checkpoint],
+    compute: &Compute,
+) -> anyhow::Result<Explainer> {
+    for checkpoint in checkpoints {
+        checkpoint.fetch_backbone(&Terminal)?;
+    }
+    let explainer = Explainer::new(checkpoints, &compute.device, args.method, args.layer)?;
+    let mean = match checkpoints.len() {
+        1 => String::new(),
+        count => format!(", the mean of {count} networks"),
+    };
+    say(&format!(
+        "{} of {}{mean}",
+        args.method.name(),
+        explainer.layer()
+    ));
+    Ok(explainer)
 }
 
 fn class_index(name: &str, classes: &[String]) -> Result<usize, UsageError> {

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
-    checkpoint::{self, CheckpointError, RunFolder},
+    checkpoint::{Checkpoint, Networks},
     commands::common::exit_status::ExitStatus,
     config::DeviceName,
-    evaluation::{images::run_of, place::summary},
+    evaluation::{place::summary, predictor::Predictor},
     export::{Preprocess, onnx, page, pytorch},
     nn::device,
 };
@@ -25,7 +25,8 @@ const FORMS: [&str; 3] = ["onnx", "page", "pytorch"];
 #[derive(Debug, Parser)]
 #[command(group(ArgGroup::new("form").args(FORMS).required(true).multiple(true)))]
 pub struct Args {
-    /// A run folder (its best epoch), or one checkpoint in it
+    /// A run folder (its best epoch; of several folds, the mean of their probabilities), or one
+    /// checkpoint in it
     run: PathBuf,
     /// Write an ONNX model, from the image to the probabilities
     #[arg(long, value_name = "FILE")]
@@ -54,8 +55,8 @@ pub struct Args {
 /// Returns an error if a file exists or lies among the run's images, the checkpoint can't be used,
 /// or a process still trains the run.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let path = checkpoint::resolve(&args.run, "best")?;
-    let run = run_of(&path);
+    let networks = Networks::find(&args.run)?;
+    let run = networks.run();
     for (option, out) in [
         ("--onnx", &args.onnx),
         ("--page", &args.page),
@@ -64,40 +65,49 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         out.as_ref()
             .map_or(Ok(()), |out| refuse(out, run, option))?;
     }
-    // A better epoch may follow. Nothing is written into the run, so that one which can't be locked
-    // is exported.
-    let lock = run.map(RunFolder::open);
-    if let Some(Err(held @ CheckpointError::Held { .. })) = lock {
-        return Err(held.into());
-    }
-    let checkpoint = checkpoint::load(&path)?;
+    // A better epoch may follow.
+    let _lock = networks.hold()?;
+    let checkpoints = networks.load()?;
     if let Some(out) = &args.pytorch {
-        let file = pytorch(&checkpoint).ok_or_else(|| {
-            UsageError(format!(
-                "the checkpoint contains no frozen layers (train.checkpoint.include_backbone = \
-                 false), which a Python file would load; --onnx includes them: {}",
-                names::of_path(&path)
-            ))
-        })?;
-        write_atomic(out, file.as_bytes())?;
+        write_atomic(out, python(&networks, &checkpoints)?.as_bytes())?;
         say(&format!("PyTorch module: {}", names::of_path(out)));
     }
     if args.onnx.is_none() && args.page.is_none() {
         return Ok(ExitStatus::Done);
     }
-    checkpoint.fetch_backbone(&Terminal)?;
-    let model = checkpoint.network(&device::open(DeviceName::Cpu)?.device)?;
+    let compute = device::open(DeviceName::Cpu)?;
+    let models = Predictor::of_all(&checkpoints, &compute, &Terminal)?.models;
     if let Some(out) = &args.onnx {
         let form = args.preprocess.unwrap_or(Preprocess::Exact);
-        let file = onnx(&checkpoint, &model, form, args.half)?;
+        let file = onnx(&checkpoints, &models, form, args.half)?;
         write("ONNX model", out, &file)?;
     }
     if let Some(out) = &args.page {
-        let caveats = run.map_or_else(Vec::new, |run| summary(run, &path));
-        let file = page(&checkpoint, &model, !args.float32, &caveats)?;
+        let caveats = run.map_or_else(Vec::new, |run| summary(run, &networks.paths[0]));
+        let file = page(&checkpoints, &models, !args.float32, &caveats)?;
         write("Page", out, file.as_bytes())?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// Returns the Python file of networks.
+fn python(networks: &Networks, checkpoints: &[Checkpoint]) -> Result<String, UsageError> {
+    let place = |path: &PathBuf| match checkpoints.len() {
+        1 => String::new(),
+        _ => {
+            let inner = path.strip_prefix(&networks.folder).unwrap_or(path);
+            format!("{}/", inner.display())
+        }
+    };
+    let places: Vec<String> = networks.paths.iter().map(place).collect();
+    let each: Vec<_> = places.iter().map(String::as_str).zip(checkpoints).collect();
+    pytorch(&each).ok_or_else(|| {
+        UsageError(format!(
+            "the checkpoint contains no frozen layers (train.checkpoint.include_backbone = \
+             false), which a Python file would load; --onnx includes them: {}",
+            names::of_path(&networks.paths[0])
+        ))
+    })
 }
 
 /// Writes a file, and says what it is.

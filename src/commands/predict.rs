@@ -11,7 +11,7 @@ use crate::{
         names::{self, of_text},
         usage::UsageError,
     },
-    checkpoint::{self, Meta},
+    checkpoint::{Meta, Networks},
     commands::{
         common::{
             exit_status::ExitStatus,
@@ -86,7 +86,7 @@ struct Prediction {
 /// # Errors
 /// Returns an error if the checkpoint can't be used.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(&args.checkpoint)?)?;
+    let checkpoints = Networks::find(&args.checkpoint)?.load()?;
     let meta = &checkpoints[0].meta;
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
@@ -98,9 +98,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
                 "--abstain needs fitted prediction sets or novelty; first: emberlens calibrate \
                  {run} --coverage 0.9 --novelty 0.05"
             ),
-            count => format!(
-                "--abstain needs prediction sets or novelty, which are fitted to one network, and \
-                 this run has {count}; calibrate one of its folds and name it: {run}"
+            _ => format!(
+                "--abstain needs fitted prediction sets; first: emberlens calibrate {run} \
+                 --coverage 0.9"
             ),
         };
         return Err(UsageError(message).into());
@@ -138,7 +138,7 @@ fn classify(
     top_k: usize,
     num_failed: &mut usize,
 ) -> anyhow::Result<Vec<Prediction>> {
-    let set = read_unlabeled(paths, &predictor.checkpoint.meta, num_failed)?;
+    let set = read_unlabeled(paths, predictor.meta(), num_failed)?;
     if set.images.is_empty() {
         return Ok(Vec::new());
     }

@@ -10,7 +10,8 @@ use crate::config::DeviceName;
 /// Arguments of `serve`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A run folder (its best epoch), or one checkpoint in it
+    /// A run folder (its best epoch; of several folds, the mean of their probabilities), or one
+    /// checkpoint in it
     run: PathBuf,
     /// Port to listen at; 0 takes one that is free
     #[arg(long, value_name = "N", default_value = "8077")]
@@ -64,24 +65,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     use super::ui::{self, Terminal, say, signals, signals::Signals};
     use crate::{
         base::names,
-        checkpoint::{self, CheckpointError, RunFolder},
-        evaluation::{classified::Rules, images::run_of, predictor::Predictor},
+        checkpoint::Networks,
+        evaluation::{classified::Rules, predictor::Predictor},
         serve::{Limits, Server},
     };
 
     let signals = Signals::watch()?;
-    let path = checkpoint::resolve(&args.run, "best")?;
-    // A better epoch may follow. Nothing is written into the run, so that one which can't be locked
-    // is served.
-    let lock = match run_of(&path).map(RunFolder::open) {
-        Some(Err(held @ CheckpointError::Held { .. })) => return Err(held.into()),
-        lock => lock,
-    };
-    let checkpoint = checkpoint::load(&path)?;
+    let networks = Networks::find(&args.run)?;
+    // A better epoch may follow.
+    let lock = networks.hold()?;
+    let checkpoints = networks.load()?;
     let compute = ui::open_device(args.device)?;
     let predictor = Predictor {
-        keep: Rules::of(&checkpoint.meta).detail(),
-        ..Predictor::new(&checkpoint, &compute, &Terminal)?
+        keep: Rules::of(&checkpoints[0].meta).detail(),
+        ..Predictor::of_all(&checkpoints, &compute, &Terminal)?
     };
     // All of it is in memory.
     drop(lock);
@@ -101,9 +98,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
             args.host
         ));
     }
+    let what = match &networks.paths[..] {
+        [one] => names::of_path(one),
+        several => format!(
+            "the mean of {} networks of {}",
+            several.len(),
+            names::of_path(&networks.folder)
+        ),
+    };
     say(&format!(
-        "Serving {} at http://{}; Ctrl-C stops",
-        names::of_path(&path),
+        "Serving {what} at http://{}; Ctrl-C stops",
         server.address()?
     ));
     server.run(&predictor, stop)?;

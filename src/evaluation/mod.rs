@@ -366,7 +366,7 @@ fn normalized(matrix: &[Vec<u64>]) -> Vec<Vec<f64>> {
 /// Returns the checkpoint's metadata, without its decisions if predictions are averaged over
 /// augmentations, for which these weren't fitted.
 fn decided(predictor: &Predictor<'_>) -> Meta {
-    let meta = &predictor.checkpoint.meta;
+    let meta = predictor.meta();
     if predictor.tta.is_none() || (meta.threshold.is_none() && meta.coverage.is_none()) {
         return meta.clone();
     }

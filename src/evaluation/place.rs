@@ -5,6 +5,7 @@ use std::{fs, io::ErrorKind, path::Path, path::PathBuf};
 use anyhow::Context;
 use serde_json::Value;
 
+use super::page::OUT_OF_FOLD;
 use crate::{
     base::{names, usage::UsageError},
     report,
@@ -64,7 +65,7 @@ pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
 }
 
 /// Returns the summary of the last evaluation of a checkpoint of a run, on its test images or,
-/// without any, on its validation images; nothing if there is none.
+/// without any, on its validation images or those of all its folds; nothing if there is none.
 pub fn summary(run: &Path, checkpoint: &Path) -> Vec<String> {
     let of_images = |images: &str| {
         let folder = run.join("evaluation").join(name(images, checkpoint));
@@ -72,7 +73,7 @@ pub fn summary(run: &Path, checkpoint: &Path) -> Vec<String> {
             serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
         serde_json::from_value(metrics.get("summary")?.clone()).ok()
     };
-    ["test", "val"]
+    ["test", "val", OUT_OF_FOLD]
         .into_iter()
         .find_map(of_images)
         .unwrap_or_default()

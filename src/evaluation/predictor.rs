@@ -29,8 +29,8 @@ const BATCH_SIZE: usize = 32;
 
 /// Network of a checkpoint on a device, with its preprocessing; or the networks of several.
 pub struct Predictor<'a> {
-    /// The checkpoint; of several networks, the first.
-    pub checkpoint: &'a Checkpoint,
+    /// The checkpoint, or those of all networks.
+    pub checkpoints: &'a [Checkpoint],
     /// How images are read.
     pub data: Data,
     /// The device.
@@ -45,12 +45,10 @@ pub struct Predictor<'a> {
     pub keep: Detail,
     /// Receiver of progress.
     pub progress: &'a dyn Progress,
-    /// The network with its weights, on the device of [`Self::compute`].
-    pub model: Classifier,
+    /// The networks with their weights, on the device of [`Self::compute`].
+    pub models: Vec<Classifier>,
     /// The processes that share the images; each has read all of them.
     pub ranks: Ranks,
-    /// The other networks, if there are several.
-    pub others: Vec<(&'a Checkpoint, Classifier)>,
 }
 
 impl<'a> Predictor<'a> {
@@ -64,20 +62,7 @@ impl<'a> Predictor<'a> {
         compute: &'a Compute,
         progress: &'a dyn Progress,
     ) -> anyhow::Result<Self> {
-        checkpoint.fetch_backbone(progress)?;
-        Ok(Self {
-            checkpoint,
-            data: checkpoint.meta.data(),
-            compute,
-            temperature: checkpoint.meta.temperature,
-            batch_size: BATCH_SIZE,
-            tta: None,
-            keep: Detail::Probabilities,
-            progress,
-            model: checkpoint.network(&compute.device)?,
-            ranks: Ranks::Alone,
-            others: Vec::new(),
-        })
+        Self::of_all(std::slice::from_ref(checkpoint), compute, progress)
     }
 
     /// Builds the networks of several checkpoints with the same classes and preprocessing, which
@@ -93,15 +78,29 @@ impl<'a> Predictor<'a> {
         compute: &'a Compute,
         progress: &'a dyn Progress,
     ) -> anyhow::Result<Self> {
-        let (first, others) = checkpoints.split_first().expect("a run has a network");
-        let other = |checkpoint: &'a Checkpoint| {
+        let network = |checkpoint: &Checkpoint| {
             checkpoint.fetch_backbone(progress)?;
-            anyhow::Ok((checkpoint, checkpoint.network(&compute.device)?))
+            anyhow::Ok(checkpoint.network(&compute.device)?)
         };
+        let meta = &checkpoints.first().expect("a run has a network").meta;
         Ok(Self {
-            others: others.iter().map(other).collect::<Result<_, _>>()?,
-            ..Self::new(first, compute, progress)?
+            checkpoints,
+            data: meta.data(),
+            compute,
+            temperature: meta.temperature,
+            batch_size: BATCH_SIZE,
+            tta: None,
+            keep: Detail::Probabilities,
+            progress,
+            models: checkpoints.iter().map(network).collect::<Result<_, _>>()?,
+            ranks: Ranks::Alone,
         })
+    }
+
+    /// Returns the metadata of the network; of several, those of the first, with classes, reading
+    /// of images and decisions that are those of all.
+    pub fn meta(&self) -> &'a Meta {
+        &self.checkpoints[0].meta
     }
 
     /// Reads listed images; those that can't be read are in [`Listed::skipped`].
@@ -110,7 +109,7 @@ impl<'a> Predictor<'a> {
     /// Returns an error if the images have a class that the checkpoint doesn't know, or the pixel
     /// cache can't be written.
     pub fn read(&self, entries: &[Entry]) -> anyhow::Result<Listed> {
-        read(entries, &self.checkpoint.meta, &self.data, self.progress)
+        read(entries, self.meta(), &self.data, self.progress)
     }
 
     /// Predicts the images of a set, in its order. Probabilities are averaged over the networks,
@@ -124,21 +123,19 @@ impl<'a> Predictor<'a> {
         self.check_ranks(set)?;
         let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
         let task = self.progress.items("Classifying");
-        task.set_total(set.images.len() * (rounds + 1) * (self.others.len() + 1));
+        task.set_total(set.images.len() * (rounds + 1) * self.models.len());
         let done = |count| task.add(count);
-        let own = (self.checkpoint, &self.model, self.temperature);
-        let mut found = self.predict_by(own, set, &done)?;
-        if self.others.is_empty() {
+        let mut found = self.predict_by(0, set, &done)?;
+        if self.models.len() == 1 {
             return Ok(found);
         }
-        for (checkpoint, model) in &self.others {
-            let other = (*checkpoint, model, checkpoint.meta.temperature);
-            let again = self.predict_by(other, set, &done)?;
+        for index in 1..self.models.len() {
+            let again = self.predict_by(index, set, &done)?;
             add(&mut found.probabilities, &again.probabilities);
             let losses = found.losses.iter_mut().zip(&again.losses);
             losses.for_each(|(sum, loss)| *sum += loss);
         }
-        let share = 1.0 / (self.others.len() + 1) as f32;
+        let share = 1.0 / self.models.len() as f32;
         scale(&mut found.probabilities, share);
         found.losses.iter_mut().for_each(|loss| *loss *= share);
         found.predicted = found.probabilities.iter().map(|row| argmax(row)).collect();
@@ -156,9 +153,8 @@ impl<'a> Predictor<'a> {
             images += &format!("{} {} {digest}\n", names::of_path(&image.path), image.label);
         }
         self.ranks.check_same_lines("images", &images)?;
-        let others = self.others.iter().map(|(checkpoint, _)| *checkpoint);
         let mut networks = blake3::Hasher::new();
-        for checkpoint in std::iter::once(self.checkpoint).chain(others) {
+        for checkpoint in self.checkpoints {
             networks.update(&checkpoint.model);
         }
         let tta = self.tta.as_ref();
@@ -174,7 +170,7 @@ impl<'a> Predictor<'a> {
     /// Names what probabilities are averaged over.
     pub(super) fn averaged_over(&self) -> Vec<&'static str> {
         [
-            (!self.others.is_empty(), "networks"),
+            (self.models.len() > 1, "networks"),
             (self.tta.is_some(), "augmentations"),
         ]
         .into_iter()
@@ -182,14 +178,14 @@ impl<'a> Predictor<'a> {
         .collect()
     }
 
-    /// Predicts the images of a set by one network, given with its checkpoint and temperature.
+    /// Predicts the images of a set by the network of this index.
     fn predict_by(
         &self,
-        (checkpoint, model, temperature): (&Checkpoint, &Classifier, f64),
+        index: usize,
         set: &Arc<ImageSet>,
         done: &dyn Fn(usize),
     ) -> anyhow::Result<Predictions> {
-        let meta = &checkpoint.meta;
+        let (meta, model) = (&self.checkpoints[index].meta, &self.models[index]);
         let settings = Settings {
             device: self.compute.device.clone(),
             input: NetworkInput {
@@ -199,7 +195,7 @@ impl<'a> Predictor<'a> {
             batch_size: self.batch_size,
             workers: 1,
             output: meta.design.output,
-            temperature,
+            temperature: self.temperature,
             loss: LossFn {
                 kind: meta.loss,
                 gamma: meta.focal_gamma,

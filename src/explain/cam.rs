@@ -3,13 +3,13 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Explainer, Map, Method};
+use super::{Map, Method, member::Member};
 use crate::nn::{NnError, infer::read, networks::classifier::Output};
 
 /// Added to the denominator of Grad-CAM++, as in pytorch-grad-cam, to keep it from being zero.
 const EPSILON: f32 = 1e-6;
 
-impl Explainer {
+impl Member {
     /// Returns the map of each image by a method other than occlusion.
     ///
     /// # Shapes

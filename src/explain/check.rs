@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Explainer, Map};
+use super::{Map, mean, member::Member};
 use crate::{
     augment::blur,
     base::rng::{Purpose, permutation, stream},
@@ -75,7 +75,7 @@ pub struct Curves {
     pub insertion_shuffled: f64,
 }
 
-impl Explainer {
+impl Member {
     /// Computes the curves of one image. `index` seeds the shuffling of its map.
     ///
     /// # Shapes
@@ -83,7 +83,7 @@ impl Explainer {
     ///
     /// # Errors
     /// Returns an error if the device fails.
-    pub fn curves(
+    pub(super) fn curves(
         &self,
         image: &[f32],
         class: usize,
@@ -143,6 +143,25 @@ impl Explainer {
             probabilities,
             area,
         })
+    }
+}
+
+impl Curves {
+    /// Returns the mean of the curves that several networks have for a map.
+    pub(super) fn mean(each: &[Self]) -> Self {
+        let of = |value: &dyn Fn(&Self) -> f64| mean(each.iter().map(value));
+        let curve = |curve: fn(&Self) -> &Curve| Curve {
+            probabilities: (0..=STEPS)
+                .map(|step| of(&|curves| curve(curves).probabilities[step]))
+                .collect(),
+            area: of(&|curves| curve(curves).area),
+        };
+        Self {
+            deletion: curve(|curves| &curves.deletion),
+            insertion: curve(|curves| &curves.insertion),
+            deletion_shuffled: of(&|curves| curves.deletion_shuffled),
+            insertion_shuffled: of(&|curves| curves.insertion_shuffled),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         names::{self, for_file},
         progress::Progress,
     },
-    data::batches::{dataset::ImageSet, normalize::Normalizer, view::View},
+    data::batches::dataset::ImageSet,
     metrics::argmax,
     nn::infer::NotANumber,
     report::{
@@ -162,15 +162,14 @@ impl<'a> Work<'a> {
     /// # Errors
     /// Returns an error if an image can't be read again, a probability is not finite, the device
     /// fails or a file can't be written.
-    pub fn explain(&mut self, set: &Arc<ImageSet>, normalizer: &Normalizer) -> anyhow::Result<()> {
-        let view = View::plain(set, normalizer);
+    pub fn explain(&mut self, set: &Arc<ImageSet>) -> anyhow::Result<()> {
         self.shape = set.store.format().shape();
         let task = self.progress.items("Explaining");
         task.set_total(set.images.len());
         for start in (0..set.images.len()).step_by(BATCH) {
             let indices = start..(start + BATCH).min(set.images.len());
-            let batch = view.batch(indices.clone())?;
-            let probabilities = self.explainer.probabilities(&batch.images)?;
+            let images = self.explainer.inputs(set, indices.clone())?;
+            let probabilities = self.explainer.probabilities(&images)?;
             let label =
                 |row: &Vec<f64>| argmax(&row.iter().map(|value| *value as f32).collect::<Vec<_>>());
             let labels: Vec<usize> = probabilities.iter().map(label).collect();
@@ -184,23 +183,23 @@ impl<'a> Work<'a> {
                 .iter()
                 .map(|label| self.wanted.class.unwrap_or(*label))
                 .collect();
-            let maps = self.explainer.explain(&batch.images, &classes)?;
+            let maps = self.explainer.explain(&images, &classes)?;
             if let Some(sanity) = &mut self.sanity {
-                sanity.add(&batch.images, &classes, &maps)?;
+                sanity.add(&images, &classes, &maps)?;
             }
-            let size = batch.images.len() / indices.len();
-            for ((index, image), map) in indices.zip(batch.images.chunks_exact(size)).zip(&maps) {
+            for (index, map) in indices.zip(&maps) {
+                let image = images.image(index - start);
                 let (label, class, probabilities) = (
                     labels[index - start],
                     classes[index - start],
                     &probabilities[index - start],
                 );
                 let next = match !map.places_evidence() && probabilities[class] >= SURE {
-                    true => self.explainer.next_evidence(image, class)?,
+                    true => self.explainer.next_evidence(&image, class)?,
                     false => None,
                 };
                 let curves = match self.wanted.curves && map.has_evidence() {
-                    true => Some(self.explainer.curves(image, class, map, self.rows.len())?),
+                    true => Some(self.explainer.curves(&image, class, map, self.rows.len())?),
                     false => None,
                 };
                 self.curves.extend(curves.clone());

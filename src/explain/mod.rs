@@ -7,16 +7,17 @@ mod class_means;
 mod explanation;
 pub mod explanations;
 mod map;
+mod member;
 mod occlusion;
 mod overlay;
 mod sanity;
 mod shown;
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor, TensorData},
-};
+use std::{ops::Range, sync::Arc};
+
+use burn::tensor::Device;
 use clap::ValueEnum;
+use member::Member;
 
 pub use check::{Border, Curve, Curves, border, spearman};
 pub use map::Map;
@@ -25,17 +26,11 @@ pub use shown::Shown;
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
-    config::Weights,
-    metrics::softmax,
-    nn::{
-        NnError,
-        infer::read,
-        networks::{
-            build,
-            classifier::{Classifier, Design},
-            params, paths,
-        },
+    data::{
+        DataError,
+        batches::{dataset::ImageSet, normalize::Normalizer, view::View},
     },
+    nn::NnError,
 };
 
 /// Method of computing a map.
@@ -99,133 +94,136 @@ pub enum ExplainError {
     },
 }
 
-/// A network and a method to explain it.
+/// A network, or several that predict together, and a method to explain them. The map of several is
+/// the mean of their maps, before these are scaled.
 #[derive(Clone, Debug)]
 pub struct Explainer {
-    /// Network with autodiff. It is frozen: no parameter has a gradient, batch norm uses its
-    /// running statistics and dropout is off.
-    model: Classifier,
-    /// Network without autodiff, for the layers before the map.
-    plain: Classifier,
-    design: Design,
-    temperature: f64,
-    method: Method,
-    /// Number of layer groups before the map.
-    groups: usize,
+    members: Vec<Member>,
+    /// Normalization of the images of each.
+    normalizers: Vec<Normalizer>,
+}
+
+/// Images as each network of an explainer takes them.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// For each network, `[batch, channels, height, width]`, flattened and normalized.
+    of_members: Vec<Vec<f32>>,
+    count: usize,
+}
+
+impl Inputs {
+    /// Returns one of the images.
+    pub fn image(&self, index: usize) -> Self {
+        let of_member = |images: &Vec<f32>| {
+            let size = images.len() / self.count;
+            images[index * size..(index + 1) * size].to_vec()
+        };
+        Self {
+            of_members: self.of_members.iter().map(of_member).collect(),
+            count: 1,
+        }
+    }
 }
 
 impl Explainer {
-    /// Prepares the network of a checkpoint on `device` (without autodiff).
+    /// Prepares the networks of checkpoints, one or more with the same layers, on `device` (without
+    /// autodiff).
     ///
     /// The map is computed at the output of layer group `layer`, counted from 0; by default the
     /// last one whose output has at least four rows and columns.
     ///
     /// # Errors
-    /// Returns an error if the weights can't be loaded or the network has no such layer group.
+    /// Returns an error if the weights can't be loaded or the networks have no such layer group.
     pub fn new(
-        checkpoint: &Checkpoint,
+        checkpoints: &[Checkpoint],
         device: &Device,
         method: Method,
         layer: Option<usize>,
     ) -> Result<Self, ExplainError> {
-        let model = checkpoint.network(&device.clone().autodiff())?;
-        Self::of(
-            model,
-            checkpoint.meta.design.clone(),
-            checkpoint.meta.temperature,
-            method,
-            layer,
-        )
-    }
-
-    /// Prepares a network. `model` is with autodiff.
-    fn of(
-        model: Classifier,
-        design: Design,
-        temperature: f64,
-        method: Method,
-        layer: Option<usize>,
-    ) -> Result<Self, ExplainError> {
-        let model = model.freeze();
-        let mut explainer = Self {
-            plain: model.valid(),
-            model,
-            design,
-            temperature,
-            method,
-            groups: 0,
-        };
-        let count = explainer.plain.num_groups();
-        explainer.groups = match layer {
-            Some(found) if found >= count => {
-                let words = |group: usize| {
-                    let [_, height, width] = explainer.shape_after(group + 1);
-                    format!("{group} ({height}x{width})")
-                };
-                return Err(ExplainError::Layer {
-                    found,
-                    known: (0..count).map(words).collect::<Vec<_>>().join(", "),
-                });
-            }
-            Some(layer) => layer + 1,
-            None => {
-                let [channels, height, width] = explainer.design.input;
-                let network = explainer.design.model.network(channels);
-                network.groups_before_map([height, width])
-            }
-        };
-        Ok(explainer)
-    }
-
-    /// Returns the shape after the first `groups` layer groups, `[channels, height, width]`.
-    fn shape_after(&self, groups: usize) -> [usize; 3] {
-        self.plain.shape_after(groups, self.design.input)
+        let member = |checkpoint| Member::new(checkpoint, device, method, layer);
+        let members = checkpoints.iter().map(member).collect::<Result<_, _>>()?;
+        let normalizer = |checkpoint: &Checkpoint| checkpoint.meta.normalize.clone();
+        Ok(Self {
+            members,
+            normalizers: checkpoints.iter().map(normalizer).collect(),
+        })
     }
 
     /// Returns the layer group that the map is of, with its rows and columns; the input for
     /// occlusion.
     pub fn layer(&self) -> String {
-        let [_, height, width] = self.shape_after(self.groups);
-        match self.method {
-            Method::Occlusion => "input".to_owned(),
-            _ => format!("backbone.blocks.{} ({height}x{width})", self.groups - 1),
-        }
+        self.members[0].layer()
+    }
+
+    /// Returns the method.
+    pub fn method(&self) -> Method {
+        self.members[0].method
+    }
+
+    /// Returns the number of layer groups.
+    pub fn num_groups(&self) -> usize {
+        self.members[0].num_groups()
+    }
+
+    /// Returns images of a set as the networks take them.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read again.
+    pub fn inputs(&self, set: &Arc<ImageSet>, indices: Range<usize>) -> Result<Inputs, DataError> {
+        let of_member = |normalizer| {
+            let batch = View::plain(set, normalizer).batch(indices.clone())?;
+            Ok(batch.images)
+        };
+        let of_members: Result<_, DataError> = self.normalizers.iter().map(of_member).collect();
+        Ok(Inputs {
+            of_members: of_members?,
+            count: indices.len(),
+        })
+    }
+
+    /// Returns what each network finds in images.
+    fn each<T>(
+        &self,
+        images: &Inputs,
+        found: impl Fn(&Member, &[f32]) -> Result<T, NnError>,
+    ) -> Result<Vec<T>, NnError> {
+        let members = self.members.iter().zip(&images.of_members);
+        members
+            .map(|(member, images)| found(member, images))
+            .collect()
     }
 
     /// Returns the map of the evidence for `classes[i]` in image `i`.
     ///
-    /// # Shapes
-    /// `images` is `[batch, channels, height, width]`, flattened and normalized.
-    ///
     /// # Errors
     /// Returns an error if the device fails.
-    pub fn explain(&self, images: &[f32], classes: &[usize]) -> Result<Vec<Map>, NnError> {
-        match self.method {
-            Method::Occlusion => self
-                .each(images)
-                .zip(classes)
-                .map(|(image, class)| self.occlude(image, *class))
-                .collect(),
-            method => self.activation_maps(method, self.upload(images), classes),
-        }
+    pub fn explain(&self, images: &Inputs, classes: &[usize]) -> Result<Vec<Map>, NnError> {
+        let each = self.each(images, |member, images| member.explain(images, classes))?;
+        let map = |index: usize| {
+            let Map { size, values } = &each[0][index];
+            let at =
+                |at: usize| mean(each.iter().map(|maps| f64::from(maps[index].values[at]))) as f32;
+            Map::new((0..values.len()).map(at).collect(), *size)
+        };
+        Ok((0..images.count).map(map).collect())
     }
 
     /// Returns the map of the first of the following methods that finds evidence in an image, with
     /// that method; `None` if none does.
     ///
-    /// # Shapes
-    /// `image` is `[channels, height, width]`, flattened and normalized.
-    ///
     /// # Errors
     /// Returns an error if the device fails.
     pub fn next_evidence(
         &self,
-        image: &[f32],
+        image: &Inputs,
         class: usize,
     ) -> Result<Option<(Self, Map)>, NnError> {
         let mut explainer = self.clone();
-        while let Some(method) = explainer.method.next() {
-            explainer.method = method;
+        while let Some(method) = explainer.method().next() {
+            explainer
+                .members
+                .iter_mut()
+                .for_each(|member| member.method = method);
             let map = explainer.explain(image, &[class])?.swap_remove(0);
             if map.places_evidence() {
                 return Ok(Some((explainer, map)));
@@ -234,285 +232,135 @@ impl Explainer {
         Ok(None)
     }
 
-    /// Returns the method.
-    pub fn method(&self) -> Method {
-        self.method
-    }
-
-    /// Returns the probabilities of each image, with the temperature of the checkpoint.
-    ///
-    /// # Shapes
-    /// `images` is `[batch, channels, height, width]`, flattened and normalized.
+    /// Returns the probabilities of each image, with the temperature of the checkpoints; of several
+    /// networks, the mean of theirs.
     ///
     /// # Errors
     /// Returns an error if the device fails.
-    pub fn probabilities(&self, images: &[f32]) -> Result<Vec<Vec<f64>>, NnError> {
-        let scaled = |row: Vec<f32>| {
-            row.iter()
-                .map(|logit| f64::from(*logit) / self.temperature)
-                .collect::<Vec<_>>()
+    pub fn probabilities(&self, images: &Inputs) -> Result<Vec<Vec<f64>>, NnError> {
+        let each = self.each(images, Member::probabilities)?;
+        let row = |index: usize| {
+            let of_class = |class| mean(each.iter().map(|rows: &Vec<Vec<f64>>| rows[index][class]));
+            (0..each[0][index].len()).map(of_class).collect()
         };
-        Ok(self
-            .logits(images)?
-            .into_iter()
-            .map(scaled)
-            .map(|row| softmax(&row))
-            .collect())
+        Ok((0..images.count).map(row).collect())
     }
 
-    /// Returns the same explainer for a network whose head and last `groups` layer groups have
-    /// random weights. Its maps must differ if maps depend on what was learned (Adebayo et al.
-    /// 2018, arXiv 1810.03292).
+    /// Computes the curves of one image; of several networks, the mean of theirs. `index` seeds the
+    /// shuffling of its map.
+    ///
+    /// # Errors
+    /// Returns an error if the device fails.
+    pub fn curves(
+        &self,
+        image: &Inputs,
+        class: usize,
+        map: &Map,
+        index: usize,
+    ) -> Result<Curves, NnError> {
+        let each = self.each(image, |member, image| {
+            member.curves(image, class, map, index)
+        })?;
+        Ok(Curves::mean(&each))
+    }
+
+    /// Returns the same explainer for networks whose head and last `groups` layer groups have
+    /// random weights, each its own. Its maps must differ if maps depend on what was learned
+    /// (Adebayo et al. 2018, arXiv 1810.03292).
     pub fn randomized(&self, groups: usize, seed: u64) -> Self {
-        let mut design = self.design.clone();
-        // `build` leaves a backbone zero if its weights come from a file.
-        design.model.weights = Some(Weights::None);
-        let first = self.plain.num_groups() - groups;
-        let drawn = params::collect(&build(&design, seed, &self.device())).into_iter();
-        let is_replaced =
-            |param: &params::Named| paths::group(&param.path).is_none_or(|group| group >= first);
-        let values = drawn
-            .filter(is_replaced)
-            .map(|param| (param.path, param.values))
-            .collect();
-        let model = params::replace(self.model.clone(), values).freeze();
+        let members = self.members.iter().zip(seed..);
         Self {
-            plain: model.valid(),
-            model,
-            ..self.clone()
+            members: members
+                .map(|(member, seed)| member.randomized(groups, seed))
+                .collect(),
+            normalizers: self.normalizers.clone(),
         }
     }
+}
 
-    /// Returns the number of layer groups.
-    pub fn num_groups(&self) -> usize {
-        self.plain.num_groups()
-    }
-
-    /// Returns the number of values of an image.
-    fn num_values(&self) -> usize {
-        self.design.input.iter().product()
-    }
-
-    /// Iterates over the images of a batch.
-    fn each<'a>(&self, images: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
-        images.chunks_exact(self.num_values())
-    }
-
-    /// Uploads a batch of images.
-    ///
-    /// # Shapes
-    /// Returns `[batch, channels, height, width]`.
-    fn upload(&self, images: &[f32]) -> Tensor<4> {
-        let [channels, height, width] = self.design.input;
-        let count = images.len() / self.num_values();
-        Tensor::from_data(
-            TensorData::new(images.to_vec(), [count, channels, height, width]),
-            &self.device(),
-        )
-    }
-
-    fn device(&self) -> Device {
-        params::collect(&self.plain)[0].values.device()
-    }
-
-    /// Returns one logit per class for each image; a network with one logit has 0 for the first
-    /// class.
-    fn logits(&self, images: &[f32]) -> Result<Vec<Vec<f32>>, NnError> {
-        let features = self
-            .plain
-            .forward_frozen(0..self.plain.num_groups(), self.upload(images));
-        let logits = read(self.plain.forward_head(features))?;
-        Ok(self
-            .design
-            .output
-            .per_class(&logits, self.design.num_classes))
-    }
+/// Returns the mean of what networks give.
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
 }
 
 #[cfg(test)]
 mod tests {
-    use safetensors::SafeTensors;
+    use burn::tensor::Tensor;
 
     use super::*;
     use crate::{
-        config::{Architecture, Hidden, Model, Normalize, Pooling},
-        nn::{
-            networks::classifier::Output,
-            pretrained::tests::{
-                SIZE, cpu_devices, golden, gpu_device, input, narrow_with_classifier,
-            },
+        config::{Hidden, Model, Pooling},
+        nn::networks::{
+            build,
+            classifier::{Design, Output},
+            params,
         },
     };
 
-    fn floats(bytes: &[u8]) -> Vec<f32> {
-        bytes
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four")))
-            .collect()
+    fn explainer(members: Vec<Member>) -> Explainer {
+        let normalizers = Vec::new();
+        Explainer {
+            members,
+            normalizers,
+        }
     }
 
-    #[track_caller]
-    fn assert_close(what: &str, got: &[f32], expected: &[f32], scale: f32) {
-        assert_eq!(got.len(), expected.len(), "{what}");
-        let worst = got
-            .iter()
-            .zip(expected)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f32::max);
-        assert!(
-            worst <= 1e-4 * scale,
-            "{what}: differs by {worst}, the scale is {scale}"
-        );
-    }
-
-    #[test]
-    fn activation_maps_are_those_of_pytorch_grad_cam() {
-        for device in cpu_devices() {
-            compare_activation_maps(&device);
+    /// The same image for `count` networks.
+    fn inputs(image: &[f32], count: usize) -> Inputs {
+        Inputs {
+            of_members: vec![image.to_vec(); count],
+            count: 1,
         }
     }
 
     #[test]
-    #[ignore = "needs a GPU or a software Vulkan driver"]
-    fn activation_maps_on_a_gpu_are_those_of_pytorch_grad_cam() {
-        compare_activation_maps(&gpu_device());
-    }
-
-    /// `scripts/reference/grad_cam.py` made the expected maps with pytorch-grad-cam.
-    fn compare_activation_maps(device: &Device) {
-        let bytes = std::fs::read(golden("grad_cam.safetensors")).expect("there");
-        let expected = SafeTensors::deserialize(&bytes).expect("whole");
+    fn the_map_of_several_networks_is_the_mean_of_theirs_and_one_twice_is_itself() {
         let design = Design {
-            model: Model::default(),
-            input: [3, SIZE[0], SIZE[1]],
-            num_classes: 5,
-            output: Output::Softmax,
-        };
-        let values_of = |name: &str| {
-            let tensor = expected.tensor(name).ok()?;
-            Some(floats(tensor.data()))
-        };
-        let methods = [
-            ("grad_cam", Method::GradCam),
-            ("grad_cam_plus_plus", Method::GradCamPlusPlus),
-            ("layer_cam", Method::LayerCam),
-        ];
-        let (mut seen, mut enlarged) = (0, 0);
-        let images = read(input(&Normalize::Imagenet, 2, SIZE, device)).expect("read");
-        for (net, batch_norm) in [("vgg", false), ("vgg_bn", true)] {
-            let model = narrow_with_classifier(
-                &format!("{net}.pth"),
-                batch_norm,
-                &device.clone().autodiff(),
-            );
-            for ((name, method), group) in methods
-                .iter()
-                .flat_map(|method| [2, 4].map(|group| (method, group)))
-            {
-                let explainer =
-                    Explainer::of(model.clone(), design.clone(), 1.0, *method, Some(group))
-                        .expect("there");
-                for class in 0..5 {
-                    let key = format!("{net}.{name}.{group}.{class}");
-                    let maps = explainer.explain(&images, &[class; 2]).expect("explained");
-                    let raw = values_of(&format!("{key}.raw")).expect("there");
-                    let scale = raw.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                    let values: Vec<f32> = maps.iter().flat_map(|map| map.values.clone()).collect();
-                    assert_close(&key, &values, &raw, scale);
-                    seen += 1;
-                    let Some(whole) = values_of(&format!("{key}.map")) else {
-                        continue;
-                    };
-                    let shown: Vec<f32> = maps.iter().flat_map(|map| map.at_size(SIZE)).collect();
-                    assert_close(&format!("{key}, enlarged"), &shown, &whole, 1.0);
-                    enlarged += 1;
-                }
-            }
-        }
-        assert_eq!(seen, 60);
-        assert!(enlarged >= 6, "{enlarged}");
-    }
-
-    #[test]
-    fn the_last_map_that_places_anything_is_found_and_a_wrong_layer_is_an_error() {
-        let device = Device::flex().autodiff();
-        let design = |side: usize| Design {
             model: Model {
-                channels: Some(vec![2, 3, 4]),
+                channels: Some(vec![4, 4]),
                 ..Model::default()
             },
-            input: [1, side, side + 5],
-            num_classes: 2,
-            output: Output::Sigmoid,
+            input: [1, 20, 26],
+            num_classes: 3,
+            output: Output::Softmax,
         };
-        for (side, expected) in [
-            (40, "backbone.blocks.2 (5x5)"),
-            (20, "backbone.blocks.1 (5x6)"),
-            (9, "backbone.blocks.0 (4x7)"),
-        ] {
-            let model = build(&design(side), 1, &device);
-            let explainer = Explainer::of(model.clone(), design(side), 1.0, Method::GradCam, None)
-                .expect("found");
-            assert_eq!(explainer.layer(), expected);
-            let error = Explainer::of(model, design(side), 1.0, Method::GradCam, Some(3))
-                .expect_err("three groups")
-                .to_string();
-            assert!(
-                error.contains("no layer group 3") && error.contains("0 ("),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_architecture_is_explained() {
-        for architecture in Architecture::all() {
-            let (side, expected) = match architecture.name() {
-                "squeezenet1_1" => (72, "backbone.blocks.3 (4x4)"),
-                "vgg16_bn" => (32, "backbone.blocks.2 (4x4)"),
-                "inception_v3" => (107, "backbone.blocks.3 (5x5)"),
-                // Their first group divides height and width by four.
-                "densenet121" | "convnext_tiny" => (64, "backbone.blocks.2 (4x4)"),
-                _ => (64, "backbone.blocks.3 (4x4)"),
-            };
-            let blocks = "[[layers]]\nconv = 4\n[[layers]]\nmax_pool = 2\n".repeat(4);
-            let listed: Model = toml::from_str(&blocks).expect("layers");
-            let layers = if architecture.is_list() {
-                listed.layers
-            } else {
-                Vec::new()
-            };
-            let model = Model {
-                architecture,
-                weights: Some(Weights::None),
-                hidden: Hidden::One(0),
-                layers,
-                ..Model::default()
-            };
-            let design = Design {
-                model,
-                input: [3, side, side],
-                num_classes: 3,
-                output: Output::Softmax,
-            };
-            let image: Vec<f32> = (0..3 * side * side)
-                .map(|at| ((at * 7919 + at * at) % 255) as f32 / 127.0 - 1.0)
-                .collect();
-            let network = build(&design, 2, &Device::flex().autodiff());
-            for method in [Method::GradCam, Method::GradCamPlusPlus, Method::LayerCam] {
-                let explainer = Explainer::of(network.clone(), design.clone(), 1.0, method, None)
-                    .expect("found");
-                assert_eq!(explainer.layer(), expected);
-                let map = explainer
+        let image: Vec<f32> = (0..20 * 26)
+            .map(|at| ((at * at * 7919) % 255) as f32 / 255.0)
+            .collect();
+        let member = |method, seed| {
+            let model = build(&design, seed, &Device::flex().autodiff());
+            Member::of(model, design.clone(), 1.5, method, None).expect("found")
+        };
+        for method in [Method::GradCam, Method::Occlusion] {
+            let found = |seeds: &[u64]| {
+                let networks = explainer(seeds.iter().map(|seed| member(method, *seed)).collect());
+                let image = inputs(&image, seeds.len());
+                let map = networks
                     .explain(&image, &[1])
-                    .expect("explained")
+                    .expect("a map")
                     .swap_remove(0);
-                assert!(
-                    map.values.iter().all(|value| value.is_finite())
-                        && map.values.iter().any(|value| *value != 0.0),
-                    "{expected}"
-                );
+                let curves = networks.curves(&image, 1, &map, 0).expect("curves");
+                let row = networks
+                    .probabilities(&image)
+                    .expect("a row")
+                    .swap_remove(0);
+                (map, row, curves)
+            };
+            let (first, second) = (found(&[3]), found(&[4]));
+            assert_eq!(found(&[3, 3]), first, "{method:?}");
+            let both = found(&[3, 4]);
+            let maps = first.0.values.iter().zip(&second.0.values);
+            for (value, (a, b)) in both.0.values.iter().zip(maps) {
+                assert!((value - (a + b) / 2.0).abs() < 1e-6, "{method:?}");
             }
+            for class in 0..3 {
+                let mean = (first.1[class] + second.1[class]) / 2.0;
+                assert!((both.1[class] - mean).abs() < 1e-12, "{method:?}");
+            }
+            let start = both.2.deletion.probabilities[0];
+            assert!((start - both.1[1]).abs() < 1e-12, "nothing is deleted yet");
+            assert_ne!(first.0, second.0);
         }
     }
 
@@ -560,8 +408,9 @@ mod tests {
                 })
                 .into();
             let model = params::replace(build(&design, 1, &device.clone().autodiff()), values);
-            let explainer =
-                Explainer::of(model, design.clone(), 1.0, Method::GradCam, None).expect("found");
+            let member = Member::of(model, design.clone(), 1.0, Method::GradCam, None);
+            let explainer = explainer(vec![member.expect("found")]);
+            let image = inputs(&image, 1);
             assert!(explainer.probabilities(&image).expect("computed")[0][1] > SURE);
             assert!(!explainer.explain(&image, &[1]).expect("explained")[0].places_evidence());
             let next = explainer.next_evidence(&image, 1).expect("computed");
@@ -570,56 +419,6 @@ mod tests {
                 expected
             );
             assert!(next.is_none_or(|(_, map)| map.places_evidence()));
-        }
-    }
-
-    /// With one logit, evidence for one class is evidence against the other; a network with new
-    /// random layers is another one.
-    #[test]
-    fn both_classes_of_one_logit_are_explained_and_random_layers_are_others() {
-        let design = Design {
-            model: Model {
-                channels: Some(vec![4, 4]),
-                batch_norm: Some(true),
-                ..Model::default()
-            },
-            input: [1, 20, 26],
-            num_classes: 2,
-            output: Output::Sigmoid,
-        };
-        let image: Vec<f32> = (0..20 * 26)
-            .map(|at| ((at * at * 7919) % 255) as f32 / 255.0)
-            .collect();
-        for method in [Method::GradCam, Method::LayerCam, Method::Occlusion] {
-            let model = build(&design, 3, &Device::flex().autodiff());
-            let explainer = Explainer::of(model, design.clone(), 1.0, method, None).expect("found");
-            let map = |explainer: &Explainer, class| {
-                explainer
-                    .explain(&image, &[class])
-                    .expect("explained")
-                    .swap_remove(0)
-            };
-            let (first, second) = (map(&explainer, 0), map(&explainer, 1));
-            if method != Method::LayerCam {
-                let sum = first
-                    .values
-                    .iter()
-                    .zip(&second.values)
-                    .map(|(a, b)| (a + b).abs())
-                    .fold(0.0, f32::max);
-                assert!(
-                    sum < 1e-5 && first.values.iter().any(|value| value.abs() > 1e-4),
-                    "{method:?}: {sum}"
-                );
-            }
-            assert_eq!(
-                map(&explainer.randomized(2, 3), 1),
-                second,
-                "{method:?}: the same seed draws the same network"
-            );
-            assert_ne!(map(&explainer.randomized(0, 4), 1), second, "{method:?}");
-            let p = explainer.probabilities(&image).expect("computed");
-            assert!((p[0].iter().sum::<f64>() - 1.0).abs() < 1e-9);
         }
     }
 }

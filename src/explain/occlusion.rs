@@ -1,7 +1,7 @@
 //! Occlusion: covers one patch of an image after the other and measures how much evidence the class
 //! loses.
 
-use super::{Explainer, Map};
+use super::{Map, member::Member};
 use crate::nn::NnError;
 
 /// Number of patches along the shorter side if they didn't overlap; they move by half their size.
@@ -10,7 +10,7 @@ const PATCHES: usize = 8;
 /// Number of covered images per batch.
 const BATCH: usize = 32;
 
-impl Explainer {
+impl Member {
     /// Returns the mean loss of log-odds of the class over all patches that cover a pixel. Patches
     /// have the mean of each channel of the image. Log-odds rather than probabilities, which stay
     /// at 1 for a network that is very sure.

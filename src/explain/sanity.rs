@@ -1,7 +1,7 @@
 //! The randomization test of saliency maps (Adebayo et al. 2018, arXiv 1810.03292): networks with
 //! more and more random layers must have other maps.
 
-use super::{Explainer, Map, spearman};
+use super::{Explainer, Inputs, Map, spearman};
 use crate::{
     nn::NnError,
     report::text_table::{align_right, table},
@@ -34,7 +34,7 @@ impl Sanity {
     /// Returns an error if the device fails.
     pub(super) fn add(
         &mut self,
-        images: &[f32],
+        images: &Inputs,
         classes: &[usize],
         maps: &[Map],
     ) -> Result<(), NnError> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Border, Explainer, SURE, border, explanation::words, overlay};
 use crate::{
-    data::batches::{dataset::ImageSet, normalize::Normalizer, view::View},
+    data::batches::dataset::ImageSet,
     report::images::{colored, in_a_row, magnified, png},
 };
 
@@ -37,13 +37,8 @@ impl Explainer {
     ///
     /// # Errors
     /// Returns an error if the device fails.
-    pub fn show(
-        &self,
-        set: &Arc<ImageSet>,
-        normalizer: &Normalizer,
-        class: Option<usize>,
-    ) -> anyhow::Result<Shown> {
-        let image = View::plain(set, normalizer).batch(0..1)?.images;
+    pub fn show(&self, set: &Arc<ImageSet>, class: Option<usize>) -> anyhow::Result<Shown> {
+        let image = self.inputs(set, 0..1)?;
         let row = self.probabilities(&image)?.swap_remove(0);
         let most = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]).then(b.cmp(a)));
         let class = class.or(most).unwrap_or_default();

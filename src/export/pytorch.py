@@ -1,8 +1,8 @@
 """@NAME@, epoch @EPOCH@, as a PyTorch module. Written by emberlens @VERSION@.
 
-    python FILE.py RUN/best IMAGE...     prints the most probable class of each image
+    python FILE.py @PLACE@ IMAGE...     prints the most probable class of each image
 
-Needs torch, safetensors, numpy and Pillow. Weights are loaded from the checkpoint folder.
+Needs torch, safetensors, numpy and Pillow. Weights are loaded from that folder.
 """
 
 import sys
@@ -16,7 +16,10 @@ from torch import nn
 from torch.nn import functional as F
 
 CLASSES = @CLASSES@
-FILES = @FILES@
+# Files, and scale and offset of each channel, of each network.
+NETWORKS = [
+@NETWORKS@
+]
 MODE, HEIGHT, WIDTH = "@MODE@", @HEIGHT@, @WIDTH@
 FILTER = Image.Resampling.@FILTER@
 TEMPERATURE = @TEMPERATURE@
@@ -39,8 +42,11 @@ def levels(path):
 class Network(nn.Module):
     """Computes logits: `[batch, channels, height, width]` to `[batch, @LOGITS@]`."""
 
-    def __init__(self):
+    def __init__(self, scale, offset):
         super().__init__()
+        for name, values in [("scale", scale), ("offset", offset)]:
+            values = torch.tensor(values).view(-1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
 @LAYERS@
         for path, layer in layers.items():
             *folders, name = path.split(".")
@@ -57,7 +63,7 @@ class Network(nn.Module):
         return x
 
 
-class Scale(nn.Module):
+@ENSEMBLE@class Scale(nn.Module):
     """Multiplies each channel by a factor."""
 
     def __init__(self, channels):
@@ -69,20 +75,24 @@ class Scale(nn.Module):
 
 
 def load(folder):
-    """Returns the network with the weights of a checkpoint folder."""
-    weights = {}
-    for file in FILES:
-        weights |= load_file(Path(folder) / file)
-    network = Network()
-    # Checkpoints don't count the batches of norms.
-    counts = {name: count for name, count in network.state_dict().items() if "num_batches" in name}
-    network.load_state_dict(weights | counts)
-    return network.eval()
+    """Returns @WHAT@ with the weights in the folder @PLACE@."""
+    networks = []
+    for files, scale, offset in NETWORKS:
+        weights = {}
+        for file in files:
+            weights |= load_file(Path(folder) / file)
+        network = Network(scale, offset)
+        # Checkpoints don't count the batches of norms.
+        state = network.state_dict().items()
+        counts = {name: count for name, count in state if "num_batches" in name}
+        network.load_state_dict(weights | counts)
+        networks.append(network)
+    return @LOADED@.eval()
 
 
 def probabilities(network, images):
     """Returns the probability of each class, `[batch, classes]`."""
-    logits = network(images) / TEMPERATURE
+@MEAN@    logits = network(images) / TEMPERATURE
     if len(CLASSES) == logits.shape[1]:
         return logits.softmax(1)
     second = logits.sigmoid()

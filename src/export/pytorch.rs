@@ -1,5 +1,6 @@
-//! A network as a PyTorch module: a Python file that loads the weights of a checkpoint. Layers have
-//! the names of the weights, and the file reads images as `predict` does.
+//! A network, or several that predict together, as a PyTorch module: a Python file that loads the
+//! weights of checkpoints. Layers have the names of the weights, and the file reads images as
+//! `predict` does.
 
 use pixel_sampling::Channel;
 use serde_json::json;
@@ -15,27 +16,39 @@ use crate::{
 /// The file, with words between `@` for what depends on the run.
 const TEMPLATE: &str = include_str!("pytorch.py");
 
-/// Returns the Python file for a checkpoint, or `None` if the checkpoint doesn't include its frozen
-/// layers.
-pub fn pytorch(checkpoint: &Checkpoint) -> Option<String> {
-    let meta = &checkpoint.meta;
-    if meta.frozen.is_some() && checkpoint.backbone.is_none() {
-        return None;
-    }
+/// The class of several networks.
+const ENSEMBLE: &str = "\
+class Ensemble(nn.Module):
+    \"\"\"Computes the mean of the probabilities of several networks, `[batch, classes]`.\"\"\"
+
+    def __init__(self, networks):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x):
+        return torch.stack([probabilities(network, x) for network in self.networks]).mean(0)
+
+
+";
+
+/// Returns the Python file for checkpoints with the same layers, one or more, each with its place
+/// in the folder that the file loads from: the checkpoint's own, or that of the run of several.
+/// `None` if a checkpoint doesn't include its frozen layers.
+pub fn pytorch(checkpoints: &[(&str, &Checkpoint)]) -> Option<String> {
+    let networks = checkpoints.iter().map(|(place, it)| network(place, it));
+    let networks = networks.collect::<Option<Vec<_>>>()?.join("\n");
+    let meta = &checkpoints[0].1.meta;
     let module = Module::of(meta);
-    let mut files = vec!["model.safetensors"];
-    files.extend(
-        checkpoint
-            .backbone
-            .is_some()
-            .then_some("backbone.safetensors"),
-    );
-    files.extend(
-        meta.normalize
-            .whitening
-            .is_some()
-            .then_some("whitening.safetensors"),
-    );
+    let [place, what, loaded, ensemble, mean] = match checkpoints.len() {
+        1 => ["RUN/best", "the network", "networks[0]", "", ""],
+        _ => [
+            "RUN",
+            "the networks",
+            "Ensemble(networks)",
+            ENSEMBLE,
+            "    if isinstance(network, Ensemble):\n        return network(images)\n",
+        ],
+    };
     let [height, width] = meta.image_size;
     let mode = match meta.color {
         Color::Rgb => "RGB",
@@ -47,7 +60,12 @@ pub fn pytorch(checkpoint: &Checkpoint) -> Option<String> {
         ("VERSION", env!("CARGO_PKG_VERSION").to_owned()),
         // JSON's strings and lists are Python's.
         ("CLASSES", json!(meta.classes).to_string()),
-        ("FILES", json!(files).to_string()),
+        ("NETWORKS", networks),
+        ("PLACE", place.to_owned()),
+        ("WHAT", what.to_owned()),
+        ("LOADED", loaded.to_owned()),
+        ("ENSEMBLE", ensemble.to_owned()),
+        ("MEAN", mean.to_owned()),
         ("MODE", mode.to_owned()),
         ("HEIGHT", height.to_string()),
         ("WIDTH", width.to_string()),
@@ -73,6 +91,27 @@ pub fn pytorch(checkpoint: &Checkpoint) -> Option<String> {
         text += word.map_or(part, |(_, value)| value);
     }
     Some(text)
+}
+
+/// Returns the line with the files of a network, and scale and offset of each channel; `None` if
+/// the checkpoint doesn't include its frozen layers.
+fn network(place: &str, checkpoint: &Checkpoint) -> Option<String> {
+    let meta = &checkpoint.meta;
+    if meta.frozen.is_some() && checkpoint.backbone.is_none() {
+        return None;
+    }
+    let files = [
+        (true, "model.safetensors"),
+        (checkpoint.backbone.is_some(), "backbone.safetensors"),
+        (meta.normalize.whitening.is_some(), "whitening.safetensors"),
+    ];
+    let files = files.iter().filter(|(is_there, _)| *is_there);
+    let files: Vec<String> = files.map(|(_, name)| format!("{place}{name}")).collect();
+    let affine = meta.normalize.affine();
+    let each = &affine.channels[..meta.design.input[0]];
+    let [scale, offset]: [Vec<f32>; 2] =
+        [|it: &Channel| it.scale, |it: &Channel| it.offset].map(|of| each.iter().map(of).collect());
+    Some(format!("    ({}, {scale:?}, {offset:?}),", json!(files)))
 }
 
 /// Returns the lines that bring an image to the network's size.
@@ -179,15 +218,8 @@ impl Module {
             self.say("deviation = precise.std(of_image, correction=0, keepdim=True)");
             self.say(&format!("x = x / (deviation + {STD_EPSILON:?}).float()"));
         }
-        let affine = normalizer.affine();
-        let each = &affine.channels[..shape[0]];
-        let channels = |of: fn(&Channel) -> f32| {
-            let values: Vec<f32> = each.iter().map(of).collect();
-            format!("x.new_tensor({values:?}).view(-1, 1, 1)")
-        };
-        let [scale, offset] = [channels(|channel| channel.scale), channels(|it| it.offset)];
-        self.say(&format!("x = x * {scale}"));
-        self.say(&format!("x = x + {offset}"));
+        self.say("x = x * self.scale");
+        self.say("x = x + self.offset");
         if normalizer.blue_first {
             self.say("x = x.flip(1)");
         }
@@ -347,7 +379,35 @@ mod tests {
             model: Vec::new(),
             backbone: None,
         };
-        pytorch(&checkpoint).expect("nothing is frozen")
+        pytorch(&[("", &checkpoint)]).expect("nothing is frozen")
+    }
+
+    #[test]
+    fn several_networks_have_their_files_and_statistics_and_one_class_with_their_layers() {
+        let network = |mean: f32| {
+            let mut meta = meta();
+            meta.normalize.mean = vec![mean; 3];
+            meta.normalize.rescale = 1.0;
+            Checkpoint {
+                meta,
+                model: Vec::new(),
+                backbone: None,
+            }
+        };
+        let [first, second] = [network(0.5), network(0.25)];
+        let networks = [("fold-1/best/", &first), ("fold-2/best/", &second)];
+        let text = pytorch(&networks).expect("nothing is frozen");
+        for part in [
+            "NETWORKS = [\n    ([\"fold-1/best/model.safetensors\"], [1.0, 1.0, 1.0], \
+             [-0.5, -0.5, -0.5]),\n    ([\"fold-2/best/model.safetensors\"], [1.0, 1.0, 1.0], \
+             [-0.25, -0.25, -0.25]),\n]\n",
+            "    python FILE.py RUN IMAGE...",
+            "    return Ensemble(networks).eval()\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert_eq!(text.matches("class Network(").count(), 1);
+        assert!(!text.contains('@') && !written(meta()).contains("Ensemble"));
     }
 
     #[test]
@@ -360,8 +420,9 @@ mod tests {
             "        x = at(\"backbone.blocks.0.conv\")(x)\n        x = F.relu(x)\n        \
              x = F.max_pool2d(x, 2, 2, (0, 0))\n        x = x.flatten(1)\n        \
              x = at(\"head.output\")(x)\n        return x\n",
-            "FILES = [\"model.safetensors\"]\nMODE, HEIGHT, WIDTH = \"RGB\", 8, 9\nFILTER = \
-             Image.Resampling.BILINEAR\nTEMPERATURE = 1.0\n",
+            "    ([\"model.safetensors\"], ",
+            "]\nMODE, HEIGHT, WIDTH = \"RGB\", 8, 9\nFILTER = Image.Resampling.BILINEAR\n\
+             TEMPERATURE = 1.0\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
@@ -399,6 +460,6 @@ mod tests {
             model: Vec::new(),
             backbone: None,
         };
-        assert_eq!(pytorch(&checkpoint), None);
+        assert_eq!(pytorch(&[("", &checkpoint)]), None);
     }
 }

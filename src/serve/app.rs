@@ -85,7 +85,7 @@ impl App {
         limits: Limits,
         jobs: SyncSender<Job>,
     ) -> Self {
-        let meta = &predictor.checkpoint.meta;
+        let meta = predictor.meta();
         Self {
             name: meta.name.clone(),
             rules: Rules::of(meta),

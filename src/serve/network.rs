@@ -63,7 +63,7 @@ impl<'a> Network<'a> {
     pub(super) fn new(predictor: &'a Predictor<'a>, metrics: Arc<Metrics>) -> Self {
         Self {
             predictor,
-            rules: Rules::of(&predictor.checkpoint.meta),
+            rules: Rules::of(predictor.meta()),
             explainer: OnceCell::new(),
             metrics,
         }
@@ -116,17 +116,17 @@ impl<'a> Network<'a> {
     }
 
     fn explain(&self, pixels: &[u8], class: Option<usize>) -> anyhow::Result<Shown> {
-        let checkpoint = self.predictor.checkpoint;
         let explainer = match self.explainer.get() {
             Some(explainer) => explainer,
             None => {
-                let device = &self.predictor.compute.device;
-                let explainer = Explainer::new(checkpoint, device, Method::GradCam, None)?;
+                let (networks, device) =
+                    (self.predictor.checkpoints, &self.predictor.compute.device);
+                let explainer = Explainer::new(networks, device, Method::GradCam, None)?;
                 self.explainer.get_or_init(|| explainer)
             }
         };
         let set = self.set(&[pixels.to_vec()]);
-        explainer.show(&set, &checkpoint.meta.normalize, class)
+        explainer.show(&set, class)
     }
 
     fn set(&self, pixels: &[Vec<u8>]) -> Arc<ImageSet> {

@@ -136,20 +136,68 @@ const CASES: [&[&str]; 14] = [
     &["model.architecture=convnext_tiny", "model.hidden=0"],
 ];
 
+/// Runs Python, which must succeed.
+fn python(place: &Place, arguments: &[&str]) {
+    let python = std::env::var("EMBERLENS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let mut command = Command::new(&python);
+    let ran = command.current_dir(place.path("")).args(arguments).output();
+    let ran = ran.unwrap_or_else(|error| panic!("{python}: {error}"));
+    let words = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{arguments:?}: {words}");
+}
+
 #[test]
 #[ignore = "needs Python with onnxruntime"]
-fn onnxruntime_finds_the_probabilities_of_predict() {
-    let python = std::env::var("EMBERLENS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+fn onnxruntime_finds_the_mean_of_folds() {
     let place = Place::with_recipe("epochs = 1");
     let script = root().join("tests/onnx_agrees.py");
     let script = script.to_str().expect("a path of Unicode");
-    let runs = |arguments: &[&str]| {
-        let mut command = Command::new(&python);
-        let ran = command.current_dir(place.path("")).args(arguments).output();
-        let ran = ran.unwrap_or_else(|error| panic!("{python}: {error}"));
-        let words = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{arguments:?}: {words}");
-    };
+    python(&place, &[script, "images", "odd"]);
+    place.done("train --config small.toml --out frozen");
+    let frozen = "model.weights=frozen/best/model.safetensors";
+    for (run, settings) in [
+        ("plain", ["train.loss=focal", "data.color=grayscale"]),
+        ("dataset", ["data.normalize=dataset", "train.epochs=2"]),
+        (
+            "sigmoid",
+            ["train.loss=binary_cross_entropy", "train.epochs=2"],
+        ),
+        ("shared", ["model.freeze=backbone", frozen]),
+    ] {
+        let [first, second] = settings;
+        place.done(&format!(
+            "train --config small.toml --out {run} --folds 3 --set {first} --set {second}"
+        ));
+        place.done(&format!("calibrate {run} --temperature"));
+        let found = place.done(&format!("predict --checkpoint {run} --format jsonl odd"));
+        place.write("odd.jsonl", &found.out);
+        for (form, bound) in [
+            ("--preprocess exact", "2e-6"),
+            ("--preprocess float32", "2e-2"),
+            ("--preprocess none", "2e-6"),
+            ("--half", "2e-3"),
+        ] {
+            let file = format!("{run}{}.onnx", form.replace(' ', "-"));
+            place.done(&format!("export {run} --onnx {file} {form}"));
+            python(&place, &[script, &file, "odd.jsonl", bound]);
+        }
+        place.done(&format!("export {run} --pytorch {run}.py"));
+        python(&place, &["-m", "py_compile", &format!("{run}.py")]);
+    }
+    let sizes = ["plain", "shared"].map(|run| place.bytes(&format!("{run}--half.onnx")).len());
+    assert!(
+        sizes[1] < sizes[0],
+        "frozen layers are stored once: {sizes:?}"
+    );
+}
+
+#[test]
+#[ignore = "needs Python with onnxruntime"]
+fn onnxruntime_finds_the_probabilities_of_predict() {
+    let place = Place::with_recipe("epochs = 1");
+    let script = root().join("tests/onnx_agrees.py");
+    let script = script.to_str().expect("a path of Unicode");
+    let runs = |arguments: &[&str]| python(&place, arguments);
     runs(&[script, "images", "odd"]);
     let of_backbones = place
         .read("small.toml")

@@ -310,21 +310,12 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
     assert_eq!(again["metrics"], measured["metrics"]);
     assert_eq!(again["unseen"], measured["unseen"]);
     place.done("evaluate --checkpoint run --data test --compare run/fold-1");
-    let one =
-        "found a run of several networks, expected one; name that of a fold, such as run/fold-1";
-    for line in [
-        "export run --onnx x.onnx",
-        "explain --checkpoint run test",
-        "calibrate run --temperature",
-    ] {
-        place.run(line).exits(2, one);
-    }
     let ran = place.run("evaluate --checkpoint run --split val");
     ran.exits(2, "run/evaluation/out-of-fold");
     let ran = place.run("evaluate --checkpoint run --logits x.csv");
     ran.exits(2, "--logits are those of one network");
     let ran = place.run("predict --checkpoint run test --abstain");
-    ran.exits(2, "which are fitted to one network");
+    ran.exits(2, "first: emberlens calibrate run --coverage 0.9");
     std::fs::remove_dir_all(place.path("run/fold-2/best")).expect("removed");
     let ran = place.run("predict --checkpoint run test");
     ran.exits(1, "run/fold-2");
@@ -409,6 +400,11 @@ fn repeats_tell_how_much_the_seed_matters() {
         4,
         "{}",
         ran.err
+    );
+    let ran = place.run("calibrate run --coverage 0.5");
+    ran.exits(
+        2,
+        "each image was held back by a network of each; name one, such as run/repeat-1",
     );
     let ran = place.run("train --resume run --set train.repeats=3");
     ran.exits(2, "train.repeats was 2 and is 3");

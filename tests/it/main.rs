@@ -20,6 +20,7 @@ mod curves;
 mod damaged;
 mod demo;
 mod docs;
+mod ensembles;
 mod evaluation;
 mod export;
 mod folds;

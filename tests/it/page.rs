@@ -200,6 +200,9 @@ fn place_with_pages() -> Place {
     place.done("calibrate run --temperature --coverage 0.5");
     place.done("export run --page half.html");
     place.done("export run --page full.html --float32");
+    place.done("train --config small.toml --out folds --folds 2");
+    place.done("calibrate folds --coverage 0.5");
+    place.done("export folds --page folds.html --float32");
     place
 }
 
@@ -232,8 +235,13 @@ fn a_page_is_one_file_that_says_how_far_to_trust_it() {
 fn a_page_finds_the_probabilities_of_predict_and_asks_for_nothing() {
     let place = place_with_pages();
     let files = odd_images(&place);
-    let predicted = place.done("predict --checkpoint run --format jsonl --abstain odd");
-    for (page, bound) in [("half.html", 1e-4), ("full.html", 2e-6)] {
+    for (run, page, bound) in [
+        ("run", "half.html", 1e-4),
+        ("run", "full.html", 2e-6),
+        ("folds", "folds.html", 2e-6),
+    ] {
+        let predict = format!("predict --checkpoint {run} --format jsonl --abstain odd");
+        let predicted = place.done(&predict);
         let folder = place.path(page);
         let mut page = Page::open(&place, &folder);
         page.choose(&files);

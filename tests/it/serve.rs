@@ -179,6 +179,28 @@ fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
+#[test]
+fn a_run_of_folds_answers_by_the_mean_of_its_networks() {
+    let place = Place::with_recipe("epochs = 1");
+    place.done("train --config small.toml --out run --folds 3");
+    let image = "train/a/003.png";
+    let predicted = place.done(&format!(
+        "predict --checkpoint run {image} --format jsonl --device cpu"
+    ));
+    let explained = place.done(&format!(
+        "explain --checkpoint run {image} --format jsonl --device cpu"
+    ));
+    let explained = explained.json();
+    let served = Served::of(place, "");
+    let image = served.place.bytes(image);
+    let answer = served.post("/predict", &image);
+    assert_eq!(probabilities(&answer.body), probabilities(&predicted.out));
+    let answer = served.post("/explain", &image).json();
+    for key in ["class", "evidence", "peak", "border", "words"] {
+        assert_eq!(answer[key], explained[key], "{key}");
+    }
+}
+
 const FORM: &str = "Content-Type: multipart/form-data; boundary=mark";
 
 /// The probabilities in a text, as they are written there.

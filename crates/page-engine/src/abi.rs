@@ -49,7 +49,7 @@ pub extern "C" fn result_length() -> usize {
     STATE.with_borrow(|state| state.result.len())
 }
 
-/// Reads a model.
+/// Reads a model. Another one joins those that were read before.
 ///
 /// # Safety
 /// As for [`taken`].
@@ -58,8 +58,11 @@ pub unsafe extern "C" fn load(buffer: *mut u8, length: usize) -> bool {
     // SAFETY: as promised by the caller.
     let bytes = unsafe { taken(buffer, length) };
     STATE.with_borrow_mut(|state| {
-        let engine = Engine::new(&bytes).map(|engine| state.engine = Some(engine));
-        state.finish(engine.map(|()| Vec::new()))
+        let loaded = match &mut state.engine {
+            Some(engine) => engine.add(&bytes),
+            None => Engine::new(&bytes).map(|engine| state.engine = Some(engine)),
+        };
+        state.finish(loaded.map(|()| Vec::new()))
     })
 }
 

@@ -25,10 +25,10 @@ pub use model::{
 };
 pub use upright::{Pixels, webp_orientation};
 
-/// A model, and the image that it was last given.
+/// Models, one or more, and the image that they were last given.
 #[derive(Debug)]
 pub struct Engine {
-    model: Model,
+    models: Vec<Model>,
     image: Pixels,
 }
 
@@ -38,12 +38,20 @@ impl Engine {
     /// # Errors
     /// Returns an error if the bytes are no model.
     pub fn new(bytes: &[u8]) -> Result<Self, String> {
-        let model =
-            Model::from_bytes(bytes).map_err(|error| format!("the model is damaged: {error}"))?;
         Ok(Self {
-            model,
+            models: vec![read(bytes)?],
             image: Pixels::black(),
         })
+    }
+
+    /// Adds a model, whose classes and way to read images must be those of the first. The engine
+    /// then has the mean of their probabilities, and the mean of their maps before these are scaled.
+    ///
+    /// # Errors
+    /// Returns an error if the bytes are no model.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.models.push(read(bytes)?);
+        Ok(())
     }
 
     /// Decodes a JPEG, PNG or TIFF.
@@ -51,7 +59,7 @@ impl Engine {
     /// # Errors
     /// Returns the reason if the file is damaged, of another format, or too large.
     pub fn open(&mut self, file: &[u8]) -> Result<(), String> {
-        self.image = file::decode(file, self.model.channels)?;
+        self.image = file::decode(file, self.models[0].channels)?;
         Ok(())
     }
 
@@ -70,7 +78,7 @@ impl Engine {
             rgba.len()
         );
         let shape = [height, width, 4];
-        self.image = upright::upright(shape, rgba, orientation, self.model.channels);
+        self.image = upright::upright(shape, rgba, orientation, self.models[0].channels);
     }
 
     /// Returns the probability of each class.
@@ -78,14 +86,16 @@ impl Engine {
     /// # Errors
     /// Returns an error if a logit isn't a finite number.
     pub fn probabilities(&self) -> Result<Vec<f32>, String> {
-        let logits = forward::run(&self.model.steps, self.input()).values;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err("the network's output isn't a number: its weights are damaged".to_owned());
+        let mut rows = Vec::new();
+        for (model, input) in self.inputs() {
+            let logits = forward::run(&model.steps, input).values;
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                let reason = "the network's output isn't a number: its weights are damaged";
+                return Err(reason.to_owned());
+            }
+            rows.push(model.output.probabilities(&logits, model.temperature));
         }
-        Ok(self
-            .model
-            .output
-            .probabilities(&logits, self.model.temperature))
+        Ok(mean(&rows))
     }
 
     /// Returns the evidence for a class by location (Grad-CAM).
@@ -93,16 +103,20 @@ impl Engine {
     /// # Panics
     /// Panics if there is no such class.
     pub fn map(&self, class: usize) -> Map {
-        let (before, behind) = self.model.steps.split_at(self.model.map_after);
-        let values = forward::run(before, self.input());
-        let logits = forward::run(behind, values.clone());
-        let score = self.model.output.score(logits, class);
-        let gradient = backward::run(behind, values.clone(), score);
-        Map::new(
-            &values,
-            &gradient,
-            self.model.fit.view(self.image.size(), self.model.size),
-        )
+        let mut size = [0, 0];
+        let evidence = |(model, input): (&Model, Maps)| {
+            let (before, behind) = model.steps.split_at(model.map_after);
+            let values = forward::run(before, input);
+            let logits = forward::run(behind, values.clone());
+            let score = model.output.score(logits, class);
+            let gradient = backward::run(behind, values.clone(), score);
+            size = [values.shape[1], values.shape[2]];
+            map::evidence(&values, &gradient)
+        };
+        let each: Vec<Vec<f32>> = self.inputs().map(evidence).collect();
+        let model = &self.models[0];
+        let part = model.fit.view(self.image.size(), model.size);
+        Map::new(&mean(&each), size, part)
     }
 
     /// Returns height, width and the values of the image at `side` pixels at most, with the same
@@ -114,9 +128,21 @@ impl Engine {
         self.image.thumbnail(side)
     }
 
-    /// Returns the network's input.
-    fn input(&self) -> Maps {
-        let levels = fit::levels(&self.image, &self.model);
-        normalize::normalized(&levels, &self.model)
+    /// Returns the models, each with its input.
+    fn inputs(&self) -> impl Iterator<Item = (&Model, Maps)> {
+        let levels = fit::levels(&self.image, &self.models[0]);
+        let models = self.models.iter();
+        models.map(move |model| (model, normalize::normalized(&levels, model)))
     }
+}
+
+fn read(bytes: &[u8]) -> Result<Model, String> {
+    Model::from_bytes(bytes).map_err(|error| format!("the model is damaged: {error}"))
+}
+
+/// Returns the mean of several rows, value by value.
+fn mean(rows: &[Vec<f32>]) -> Vec<f32> {
+    let share = 1.0 / rows.len() as f32;
+    let at = |index: usize| share * rows.iter().map(|row| row[index]).sum::<f32>();
+    (0..rows[0].len()).map(at).collect()
 }

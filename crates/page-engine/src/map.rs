@@ -19,20 +19,26 @@ pub struct Map {
 }
 
 impl Map {
-    pub(crate) fn new(values: &Maps, gradient: &Maps, part: [f32; 4]) -> Self {
-        let [_, height, width] = values.shape;
-        let mut map = vec![0.0f32; height * width];
-        for (plane, gradient) in values.planes().zip(gradient.planes()) {
-            let weight = gradient.iter().sum::<f32>() / gradient.len() as f32;
-            let pairs = map.iter_mut().zip(plane);
-            pairs.for_each(|(sum, value)| *sum += weight * value);
-        }
+    /// Returns the map of [`evidence`].
+    pub(crate) fn new(evidence: &[f32], size: [usize; 2], part: [f32; 4]) -> Self {
         Self {
-            size: [height, width],
-            values: scaled(&map),
+            size,
+            values: scaled(evidence),
             part,
         }
     }
+}
+
+/// Returns the evidence at each place, row by row; negative values are evidence against the class.
+pub(crate) fn evidence(values: &Maps, gradient: &Maps) -> Vec<f32> {
+    let [_, height, width] = values.shape;
+    let mut map = vec![0.0f32; height * width];
+    for (plane, gradient) in values.planes().zip(gradient.planes()) {
+        let weight = gradient.iter().sum::<f32>() / gradient.len() as f32;
+        let pairs = map.iter_mut().zip(plane);
+        pairs.for_each(|(sum, value)| *sum += weight * value);
+    }
+    map
 }
 
 /// Clips values at zero and scales them to 0..=1, as pytorch-grad-cam does.

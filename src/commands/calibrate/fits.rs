@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Fitted {
     /// Number of validation images it was fitted on.
     pub(super) images: usize,
+    /// Number of networks, each with validation images of its own.
+    networks: usize,
     /// The temperature, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) temperature: Option<FittedTemperature>,
@@ -36,10 +38,11 @@ pub(super) struct Fitted {
 }
 
 impl Fitted {
-    /// Returns what is fitted on so many images, with nothing fitted yet.
-    pub(super) fn on(images: usize) -> Self {
+    /// Returns what is fitted on so many images of so many networks, with nothing fitted yet.
+    pub(super) fn on(images: usize, networks: usize) -> Self {
         Self {
             images,
+            networks,
             temperature: None,
             threshold: None,
             coverage: None,
@@ -107,8 +110,20 @@ impl Fitted {
                  from those of {compared_with} training images.\n"
             );
         }
-        text + &format!(
-            "To measure it on other images: emberlens evaluate --checkpoint {}\n",
+        text + &self.closing_words(run)
+    }
+
+    /// Describes what the values are used for, and how to measure it.
+    fn closing_words(&self, run: &Path) -> String {
+        let mean = match self.networks {
+            1 => String::new(),
+            count => format!(
+                "Fitted to {count} single networks, each on the images that it held back, and \
+                 used for the mean of their probabilities, of which this holds only roughly.\n"
+            ),
+        };
+        format!(
+            "{mean}To measure it on other images: emberlens evaluate --checkpoint {}\n",
             names::of_path(run)
         )
     }
@@ -126,12 +141,16 @@ pub(super) struct FittedTemperature {
 }
 
 impl FittedTemperature {
-    /// Fits a temperature to the logits of validation images.
+    /// Fits a temperature to the logits of validation images. `more` says how to have more of them.
     ///
     /// # Errors
     /// Returns an error if no image is mistaken or no temperature within the bounds fits: the data
     /// don't determine one then.
-    pub(super) fn new(found: &Predictions, labels: &[usize], run: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        found: &Predictions,
+        labels: &[usize],
+        (run, more): (&Path, &str),
+    ) -> anyhow::Result<Self> {
         let mistakes = found
             .logits
             .iter()
@@ -141,8 +160,7 @@ impl FittedTemperature {
         if mistakes == 0 {
             bail!(
                 "found no mistake among the {} validation images, expected some: without one, the \
-                 best temperature is 0, which makes every probability 1; hold back more images \
-                 (data.validation): {}",
+                 best temperature is 0, which makes every probability 1; {more}: {}",
                 labels.len(),
                 names::of_path(run)
             );
@@ -193,6 +211,7 @@ pub(super) fn threshold(
     labels: &[usize],
     meta: &Meta,
     (class, sensitivity): (&str, f64),
+    more: &str,
 ) -> anyhow::Result<Threshold> {
     let index = meta
         .classes
@@ -215,7 +234,7 @@ pub(super) fn threshold(
         }),
         _ => bail!(
             "found {fitted_on} validation images of the class {class}, expected {least} or more to \
-             find {sensitivity} of it; hold back more images (data.validation) or request less"
+             find {sensitivity} of it; {more} or request less"
         ),
     }
 }
@@ -228,6 +247,7 @@ pub(super) fn coverage(
     probabilities: &[Vec<f32>],
     labels: &[usize],
     coverage: f64,
+    more: &str,
 ) -> anyhow::Result<Coverage> {
     let own = labels
         .iter()
@@ -237,7 +257,7 @@ pub(super) fn coverage(
     let Some(probability) = fit_coverage(own, coverage) else {
         bail!(
             "found {} validation images, expected {} or more to promise a coverage of {coverage}; \
-             hold back more images (data.validation) or request less",
+             {more} or request less",
             labels.len(),
             images_for(coverage)
         );

@@ -1,6 +1,7 @@
 //! `emberlens calibrate`: fits a temperature, a threshold for one class, prediction sets and
-//! novelty on the validation images, and stores them in the checkpoint. Stores nothing unless
-//! everything requested can be fitted.
+//! novelty on the validation images, and stores them in the checkpoint; of a run of folds, on all
+//! images, each as the network says that held it back. Stores nothing unless everything requested
+//! can be fitted.
 
 mod fits;
 
@@ -17,7 +18,7 @@ use self::fits::{Fitted, FittedTemperature, coverage, novelty, threshold};
 use super::ui::{self, say};
 use crate::{
     base::{names, usage::UsageError, words::listed},
-    checkpoint::{self, Meta, RunFolder},
+    checkpoint::{self, Checkpoint, Ensemble, Meta, Networks, RunFolder},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
     config::DeviceName,
     data::batches::dataset::ImageSet,
@@ -25,7 +26,10 @@ use crate::{
         images::{EvalSet, SplitName, from_split, no_run, run_of, training_images},
         predictor::Predictor,
     },
-    nn::infer::Detail,
+    nn::{
+        device::Compute,
+        infer::{Detail, Predictions},
+    },
 };
 
 /// Most training images that others are compared with.
@@ -34,7 +38,7 @@ const COMPARED: usize = 5000;
 /// Arguments of `calibrate`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A run folder (its best epoch), or one checkpoint in it
+    /// A run folder (its best epoch, or those of its folds), or one checkpoint in it
     run: PathBuf,
     /// Fit a temperature, so that probabilities match frequencies; predicted classes stay the same.
     /// The default if nothing else is requested. A threshold and sets in the checkpoint are fitted
@@ -153,59 +157,46 @@ impl FitRequest {
     }
 }
 
+/// A network and the images that it held back.
+struct Held<'a> {
+    predictor: Predictor<'a>,
+    set: Arc<ImageSet>,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Returns an error if the checkpoint or the validation images can't be used, or there are too few
 /// images to fit on. The checkpoint is left unchanged then.
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
-    let path = checkpoint::resolve(&args.run, "best")?;
-    let run = run_of(&path).ok_or_else(|| no_run(&path))?;
+    let networks = Networks::find(&args.run)?;
+    let run = networks.run().ok_or_else(|| no_run(&networks.paths[0]))?;
     // A training process would overwrite what is stored here.
     let folder = RunFolder::open(run)?;
-    let checkpoint = checkpoint::load(&path)?;
-    checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
-    let wishes = FitRequest::of(args, &checkpoint.meta)?;
-    let images = from_split(SplitName::Val, run, &Terminal)?;
+    let ensemble = Ensemble::open(run)?;
+    if let Some(ensemble) = &ensemble {
+        refuse(args, &networks, ensemble)?;
+    }
+    let checkpoints = networks.load()?;
+    let mut meta = checkpoints[0].meta.clone();
+    let wishes = FitRequest::of(args, &meta)?;
     let compute = ui::open_device(args.device)?;
-    let mut predictor = Predictor {
-        keep: Detail::Logits,
-        ..Predictor::new(&checkpoint, &compute, &Terminal)?
+    let mut held = held_back(&networks, &checkpoints, &compute)?;
+    let fitted = fit(&wishes, &mut held, &mut meta, run)?;
+    let path = match ensemble {
+        Some(ensemble) => {
+            ensemble.write_calibrated(&folder, (&meta, &checkpoints))?;
+            run
+        }
+        None => {
+            let path = &networks.paths[0];
+            match &fitted.novelty {
+                Some(_) => checkpoint::save_novelty(&folder, path, &meta)?,
+                None => checkpoint::save_meta(&folder, path, &meta)?,
+            }
+            path
+        }
     };
-    let set = read(&images, &predictor)?;
-    let labels = set.labels();
-    let mut found = predictor.predict(&set)?;
-    let mut meta = checkpoint.meta.clone();
-    let mut fitted = Fitted::on(labels.len());
-    if wishes.temperature {
-        let temperature = FittedTemperature::new(&found, &labels, run)?;
-        (meta.temperature, predictor.temperature) = (temperature.value, temperature.value);
-        fitted.temperature = Some(temperature);
-        // Threshold and sets are fitted on the probabilities with the new temperature.
-        found = predictor.predict(&set)?;
-    }
-    if let Some((class, sensitivity)) = &wishes.threshold {
-        fitted.threshold = Some(threshold(
-            &found.probabilities,
-            &labels,
-            &meta,
-            (class, *sensitivity),
-        )?);
-        meta.threshold.clone_from(&fitted.threshold);
-    }
-    if let Some(share) = wishes.coverage {
-        fitted.coverage = Some(coverage(&found.probabilities, &labels, share)?);
-        meta.coverage.clone_from(&fitted.coverage);
-    }
-    if let Some(rate) = wishes.novelty {
-        predictor.keep = Detail::Features;
-        let training = || training_features(&predictor, run);
-        fitted.novelty = Some(novelty(rate, &predictor.predict(&set)?.features, training)?);
-        meta.novelty.clone_from(&fitted.novelty);
-        checkpoint::save_novelty(&folder, &path, &meta)?;
-    } else {
-        checkpoint::save_meta(&folder, &path, &meta)?;
-    }
     ui::print(&if args.json {
         serde_json::to_string_pretty(&fitted)? + "\n"
     } else {
@@ -213,9 +204,119 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     })?;
     say(&format!(
         "Kept in {}; predict and evaluate use it",
-        names::of_path(&path)
+        names::of_path(path)
     ));
     Ok(ExitStatus::Done)
+}
+
+/// Refuses what can't be fitted to several networks.
+fn refuse(args: &Args, networks: &Networks, ensemble: &Ensemble) -> Result<(), UsageError> {
+    let folds = ensemble.runs(&networks.folder);
+    let one = names::of_path(&folds[0]);
+    let reason = if folds.len() < networks.paths.len() {
+        format!(
+            "found a run of several seeds, expected one: each image was held back by a network of \
+             each; name one, such as {one}"
+        )
+    } else if args.novelty.is_some() {
+        format!(
+            "--novelty compares with the features of one network, and this run has {}; name a \
+             fold, such as {one}",
+            folds.len()
+        )
+    } else {
+        return Ok(());
+    };
+    Err(UsageError(format!(
+        "{reason}: {}",
+        names::of_path(&networks.folder)
+    )))
+}
+
+/// Reads the images that each network held back.
+///
+/// # Errors
+/// Returns an error if a checkpoint or its images can't be used.
+fn held_back<'a>(
+    networks: &Networks,
+    checkpoints: &'a [Checkpoint],
+    compute: &'a Compute,
+) -> anyhow::Result<Vec<Held<'a>>> {
+    let held = |(checkpoint, path): (&'a Checkpoint, &PathBuf)| {
+        checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
+        let run = run_of(path).ok_or_else(|| no_run(path))?;
+        let images = from_split(SplitName::Val, run, &Terminal)?;
+        let predictor = Predictor {
+            keep: Detail::Logits,
+            ..Predictor::new(checkpoint, compute, &Terminal)?
+        };
+        Ok(Held {
+            set: read(&images, &predictor)?,
+            predictor,
+        })
+    };
+    checkpoints.iter().zip(&networks.paths).map(held).collect()
+}
+
+/// Predicts images, each by the network that held it back.
+fn predict(held: &[Held<'_>]) -> anyhow::Result<Predictions> {
+    let mut all = Predictions::default();
+    for Held { predictor, set } in held {
+        let found = predictor.predict(set)?;
+        all.logits.extend(found.logits);
+        all.probabilities.extend(found.probabilities);
+        all.features.extend(found.features);
+    }
+    Ok(all)
+}
+
+/// Fits what is requested, and puts it into `meta`.
+///
+/// # Errors
+/// Returns an error if there are too few images to fit on, or one can't be predicted.
+fn fit(
+    wishes: &FitRequest,
+    held: &mut [Held<'_>],
+    meta: &mut Meta,
+    run: &Path,
+) -> anyhow::Result<Fitted> {
+    let labels: Vec<usize> = held.iter().flat_map(|held| held.set.labels()).collect();
+    let more = match held.len() {
+        1 => "hold back more images (data.validation)",
+        _ => "train on more images",
+    };
+    let mut found = predict(held)?;
+    let mut fitted = Fitted::on(labels.len(), held.len());
+    if wishes.temperature {
+        let temperature = FittedTemperature::new(&found, &labels, (run, more))?;
+        meta.temperature = temperature.value;
+        fitted.temperature = Some(temperature);
+        // Threshold and sets are fitted on the probabilities with the new temperature.
+        held.iter_mut()
+            .for_each(|held| held.predictor.temperature = meta.temperature);
+        found = predict(held)?;
+    }
+    if let Some((class, sensitivity)) = &wishes.threshold {
+        fitted.threshold = Some(threshold(
+            &found.probabilities,
+            &labels,
+            meta,
+            (class, *sensitivity),
+            more,
+        )?);
+        meta.threshold.clone_from(&fitted.threshold);
+    }
+    if let Some(share) = wishes.coverage {
+        fitted.coverage = Some(coverage(&found.probabilities, &labels, share, more)?);
+        meta.coverage.clone_from(&fitted.coverage);
+    }
+    if let Some(rate) = wishes.novelty {
+        held[0].predictor.keep = Detail::Features;
+        let training = || training_features(&held[0].predictor, run);
+        fitted.novelty = Some(novelty(rate, &predict(held)?.features, training)?);
+        meta.novelty.clone_from(&fitted.novelty);
+    }
+    Ok(fitted)
 }
 
 /// Reads images of a run, and reports those that can't be read or have changed.

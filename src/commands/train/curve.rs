@@ -136,10 +136,7 @@ fn train(
         own.write()?;
         let largest = &members.members[0];
         // From here on, the run can be resumed.
-        Ensemble {
-            members: vec![largest.folder.clone()],
-        }
-        .write(folder)?;
+        Ensemble::of(vec![largest.folder.clone()]).write(folder)?;
         if largest.config.augment.is_active() {
             let sample = contact_sheet::sample(&largest.config, &data)?;
             write_atomic(&path.join("augmentation.png"), &sample)?;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
-    checkpoint::{self, Checkpoint, Ensemble, RunFolder},
+    checkpoint::{self, Checkpoint, Ensemble, Networks, RunFolder},
     commands::{
         common::{contact_sheet, exit_status::ExitStatus, inputs},
         ui::{self, say, signals::Signals},
@@ -244,9 +244,16 @@ impl Run {
             .enumerate()
             .map(|(index, (data, epoch))| self.members.measure(index, data, *epoch))
             .collect::<anyhow::Result<Vec<Evaluation>>>()?;
-        let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(path)?)?;
-        let metas = checkpoints.iter().map(|checkpoint| &checkpoint.meta);
-        let evaluation = Evaluation::out_of_fold(&metas.zip(evaluations).collect::<Vec<_>>());
+        let networks = Networks::find(path)?;
+        // Each was measured as its fold has it, without what was fitted to all of them.
+        let metas = networks
+            .paths
+            .iter()
+            .map(|path| checkpoint::read_meta(path));
+        let metas = metas.collect::<Result<Vec<_>, _>>()?;
+        let measured: Vec<_> = metas.iter().zip(evaluations).collect();
+        let evaluation = Evaluation::out_of_fold(&measured);
+        let checkpoints = networks.load()?;
         let subject = subject(
             path,
             (&evaluation, OUT_OF_FOLD),

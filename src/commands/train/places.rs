@@ -93,7 +93,7 @@ pub(super) fn check_recipe(
     let repeats = config.train.repeats.map(Ensemble::of_repeats);
     let curve = config.train.learning_curve.last().copied();
     match repeats.or(folds).or(curve.map(Ensemble::of_fraction)) {
-        Some(expected) if expected == *ensemble => Ok(()),
+        Some(expected) if expected.members == ensemble.members => Ok(()),
         _ => Err(UsageError(format!(
             "train.folds, train.repeats or train.learning_curve was changed: found other runs in \
              ensemble.json than it asks for; put it back as it was: {}",

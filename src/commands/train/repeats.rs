@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::names,
-    checkpoint::{self, Ensemble, RunFolder},
+    checkpoint::{Ensemble, Networks, RunFolder},
     commands::{
         common::exit_status::ExitStatus,
         ui::{say, signals::Signals},
@@ -107,7 +107,7 @@ fn train(
         }
     }
     let (run, data) = of_first.expect("a checked recipe has two repeats or more");
-    let checkpoints = checkpoint::load_all(&checkpoint::resolve_all(path)?)?;
+    let checkpoints = Networks::find(path)?.load()?;
     let results = Results {
         config,
         path,

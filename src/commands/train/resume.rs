@@ -58,7 +58,7 @@ pub(super) fn run(
     if let Some(ensemble) = Ensemble::open(&run)? {
         job::refuse_several(ranks, "a run of several networks")?;
         let of_repeats = Ensemble::of_repeats(ensemble.members.len());
-        let resume = if ensemble == of_repeats {
+        let resume = if ensemble.members == of_repeats.members {
             repeats::resume
         } else if ensemble.is_learning_curve() {
             curve::resume

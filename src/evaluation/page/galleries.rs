@@ -8,7 +8,6 @@ use crate::{
         names,
         progress::{Progress, Task},
     },
-    data::batches::view::View,
     evaluation::Evaluation,
     explain::{Explainer, Map, Method, SURE, overlay},
     metrics::argmax,
@@ -71,21 +70,37 @@ impl Subject<'_> {
             .take(ALL_HITS)
             .collect();
         let explain =
-            |checkpoint| Explainer::new(checkpoint, &self.compute.device, Method::GradCam, None);
-        let explainers = self
-            .checkpoints
-            .iter()
-            .map(explain)
-            .collect::<Result<Vec<_>, _>>()?;
+            |networks| Explainer::new(networks, &self.compute.device, Method::GradCam, None);
+        // Networks that classified together are explained together.
+        let together = if self.of_image().is_some() {
+            1
+        } else {
+            self.checkpoints.len()
+        };
+        let networks = self.checkpoints.chunks(together);
+        let explainers = networks.map(explain).collect::<Result<Vec<_>, _>>()?;
         let task = progress.items("Explaining");
         task.set_total(mistakes.len() + hits.len());
         let shots = |indices: &[usize]| {
             indices
                 .iter()
-                .map(|index| self.shot(&explainers[self.network_of(*index)], *index, &*task))
+                .map(|index| {
+                    let of_image = self.of_image().map_or(0, |of_image| of_image[*index]);
+                    self.shot(&explainers[of_image], *index, &*task)
+                })
                 .collect::<anyhow::Result<Vec<_>>>()
         };
         Ok([shots(&mistakes)?, shots(&hits)?])
+    }
+
+    /// Says whose maps the galleries show, if there are several networks.
+    pub(super) fn whose_maps(&self) -> &'static str {
+        match (self.checkpoints.len(), &self.evaluation.folds) {
+            (1, _) => "",
+            (_, Some(_)) => " Each map is of the network that classified the image.",
+            (_, None) if self.of_image().is_some() => " The maps are those of one network.",
+            (_, None) => " Each map is the mean of the maps of all networks.",
+        }
     }
 
     fn shot(&self, explainer: &Explainer, index: usize, task: &dyn Task) -> anyhow::Result<Shot> {
@@ -98,17 +113,14 @@ impl Subject<'_> {
         } = self.evaluation;
         let (image, row) = (&set.images[index], &probabilities[index]);
         let predicted = argmax(row);
-        let meta = &self.checkpoints[self.network_of(index)].meta;
-        let batch = View::plain(set, &meta.normalize).batch(index..index + 1)?;
-        let map = explainer
-            .explain(&batch.images, &[predicted])?
-            .swap_remove(0);
+        let input = explainer.inputs(set, index..index + 1)?;
+        let map = explainer.explain(&input, &[predicted])?.swap_remove(0);
         let shape = set.store.format().shape();
         let plain = colored(&set.store.colored(image.slot)?, shape);
         // A map without evidence for a class that the network is sure of would leave the reader
         // with nothing, so another method's map is shown beside it.
         let next = match !map.places_evidence() && f64::from(row[predicted]) >= SURE {
-            true => explainer.next_evidence(&batch.images, predicted)?,
+            true => explainer.next_evidence(&input, predicted)?,
             false => None,
         };
         let shown = |map: &Map| magnified(&overlay(&plain, &map.at_size([shape[0], shape[1]])));

@@ -47,14 +47,9 @@ pub fn write(subject: &Subject<'_>, folder: &Path, progress: &dyn Progress) -> a
         write_atomic(&plots.join(format!("{}.png", figure.name)), &png)?;
     }
     let [mistakes, hits] = subject.galleries(progress)?;
-    let whose = match (subject.checkpoints.len(), &subject.evaluation.folds) {
-        (1, _) => "",
-        (_, Some(_)) => " Each map is of the network that classified the image.",
-        (_, None) => " The maps are those of one network.",
-    };
     let gallery = |title, shots| Gallery {
         title,
-        words: format!("{MAPS}{whose}"),
+        words: format!("{MAPS}{}", subject.whose_maps()),
         shots,
     };
     let (split, from_run) = (subject.split(), |name: &str| {

@@ -36,14 +36,12 @@ impl Subject<'_> {
         &self.checkpoints[0]
     }
 
-    /// Returns the checkpoint of the network that an image is shown with: that of its fold, of the
-    /// first seed if there are several; and the first, if networks classified it together that
-    /// weren't trained on it.
-    pub(super) fn network_of(&self, image: usize) -> usize {
+    /// Returns for each image the index of the network that it is shown with: that of its fold, of
+    /// the first seed if there are several. `None` if all networks classified the images together.
+    pub(super) fn of_image(&self) -> Option<&[usize]> {
         let Evaluation { folds, repeats, .. } = self.evaluation;
-        let of_image = folds.as_ref().map(|folds| &folds.of_image);
-        let of_image = of_image.or(repeats.as_ref().map(|repeats| &repeats.of_image));
-        of_image.map_or(0, |of_image| of_image[image])
+        let of_image = folds.as_ref().map(|folds| &folds.of_image[..]);
+        of_image.or(repeats.as_ref().map(|repeats| &repeats.of_image[..]))
     }
 
     /// Names the images in a sentence.

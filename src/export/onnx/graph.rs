@@ -51,10 +51,12 @@ pub(super) struct Graph<'a> {
     initializers: Vec<Tensor>,
     inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
-    /// Names of the numbers that are among the initializers, by their type and bits.
-    numbers: BTreeMap<(DataType, u64), String>,
+    /// Places of the initializers that were made under a name. Those after the first, which differ
+    /// from it, are called by their number besides.
+    places: BTreeMap<String, Vec<usize>>,
     count: usize,
-    weights: &'a SafeTensors<'a>,
+    /// Where weights come from.
+    pub(super) weights: &'a SafeTensors<'a>,
     /// Whether kernels and matrices are stored as float16.
     half: bool,
 }
@@ -68,7 +70,7 @@ impl<'a> Graph<'a> {
             initializers: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
-            numbers: BTreeMap::new(),
+            places: BTreeMap::new(),
             count: 0,
             weights,
             half,
@@ -114,13 +116,25 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Adds a node and returns its output, which has the type of the first input.
+    /// Adds a node, unless there is the same, and returns its output, which has the type of the
+    /// first input.
     pub(super) fn node(
         &mut self,
         operator: &str,
         inputs: &[&Value],
         attributes: Vec<Attribute>,
     ) -> Value {
+        let kind = inputs.first().map_or(DataType::Bool, |input| input.kind);
+        // What several networks have in common, such as frozen layers, is computed once.
+        let is_same = |node: &&Node| {
+            node.op_type == operator
+                && node.attribute == attributes
+                && node.input.iter().eq(inputs.iter().map(|input| &input.name))
+        };
+        if let Some(node) = self.nodes.iter().find(is_same) {
+            let name = node.output[0].clone();
+            return Value { name, kind };
+        }
         let name = self.fresh(operator);
         self.nodes.push(Node {
             input: inputs.iter().map(|input| input.name.clone()).collect(),
@@ -129,7 +143,6 @@ impl<'a> Graph<'a> {
             op_type: operator.to_owned(),
             attribute: attributes,
         });
-        let kind = inputs.first().map_or(DataType::Bool, |input| input.kind);
         Value { name, kind }
     }
 
@@ -234,32 +247,26 @@ impl<'a> Graph<'a> {
 
     /// Returns a number, which has no dimensions.
     pub(super) fn number(&mut self, number: f64, kind: DataType) -> Value {
-        let key = (kind, number.to_bits());
-        let name = match self.numbers.get(&key) {
-            Some(name) => name.clone(),
-            None => {
-                let name = self.fresh("number");
-                let bytes = match kind {
-                    DataType::Float => (number as f32).to_le_bytes().to_vec(),
-                    DataType::Double => number.to_le_bytes().to_vec(),
-                    DataType::Int64 => (number as i64).to_le_bytes().to_vec(),
-                    DataType::Uint8 | DataType::Bool | DataType::Float16 => {
-                        unreachable!("formulas have no numbers of this type")
-                    }
-                };
-                self.initialize(&name, kind, &[], bytes);
-                self.numbers.insert(key, name.clone());
-                name
+        let bytes = match kind {
+            DataType::Float => (number as f32).to_le_bytes().to_vec(),
+            DataType::Double => number.to_le_bytes().to_vec(),
+            DataType::Int64 => (number as i64).to_le_bytes().to_vec(),
+            DataType::Uint8 | DataType::Bool | DataType::Float16 => {
+                unreachable!("formulas have no numbers of this type")
             }
         };
-        Value { name, kind }
+        self.initialize("number", kind, &[], bytes)
     }
 
     /// Returns a list of whole numbers.
     pub(super) fn integers(&mut self, values: &[i64]) -> Value {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-        let name = self.fresh("integers");
-        self.initialize(&name, DataType::Int64, &[values.len()], bytes.collect())
+        self.initialize(
+            "integers",
+            DataType::Int64,
+            &[values.len()],
+            bytes.collect(),
+        )
     }
 
     /// Returns an array of real numbers.
@@ -281,6 +288,7 @@ impl<'a> Graph<'a> {
         self.initialize(name, DataType::Float, weight.shape(), bytes)
     }
 
+    /// Returns a constant, which is stored once under its name.
     fn initialize(
         &mut self,
         name: &str,
@@ -288,16 +296,28 @@ impl<'a> Graph<'a> {
         dims: &[usize],
         raw_data: Vec<u8>,
     ) -> Value {
-        self.initializers.push(Tensor {
+        let places = self.places.entry(name.to_owned()).or_default();
+        let mut tensor = Tensor {
             dims: dims.iter().map(|side| *side as i64).collect(),
             data_type: kind as i32,
             name: name.to_owned(),
             raw_data,
-        });
-        Value {
-            name: name.to_owned(),
-            kind,
+        };
+        for place in places.iter() {
+            tensor.name.clone_from(&self.initializers[*place].name);
+            if self.initializers[*place] == tensor {
+                let name = tensor.name;
+                return Value { name, kind };
+            }
         }
+        tensor.name = match places.len() {
+            0 => name.to_owned(),
+            count => format!("{name}_{}", count + 1),
+        };
+        places.push(self.initializers.len());
+        let name = tensor.name.clone();
+        self.initializers.push(tensor);
+        Value { name, kind }
     }
 
     fn fresh(&mut self, word: &str) -> String {

@@ -1,13 +1,29 @@
 //! What an exported model says about itself.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Preprocess, proto::Property};
 use crate::{base::io::files::sha256_hex, checkpoint::Checkpoint};
 
-/// Returns the properties of the model: classes, how images are read, and what was fitted.
-pub(super) fn properties(checkpoint: &Checkpoint, form: Preprocess) -> Vec<Property> {
-    let meta = &checkpoint.meta;
+/// Returns the properties of the model: classes, how images are read, and what was fitted. In what
+/// several networks differ, the property is the list of theirs.
+pub(super) fn properties(checkpoints: &[Checkpoint], form: Preprocess) -> Vec<Property> {
+    let meta = &checkpoints[0].meta;
+    let each = |of: &dyn Fn(&Checkpoint) -> Value| {
+        let mut values: Vec<Value> = checkpoints.iter().map(of).collect();
+        if values.iter().all(|value| *value == values[0]) {
+            values.truncate(1);
+        }
+        match &values[..] {
+            [one] => word(one.clone()),
+            several => json!(several).to_string(),
+        }
+    };
+    // The logits of several networks are those of the mean, which has no temperature any more.
+    let temperature = match checkpoints.len() {
+        1 => meta.temperature,
+        _ => 1.0,
+    };
     let mut found = vec![
         ("names", python_names(&meta.classes)),
         ("classes", json!(meta.classes).to_string()),
@@ -16,14 +32,15 @@ pub(super) fn properties(checkpoint: &Checkpoint, form: Preprocess) -> Vec<Prope
         ("color", word(json!(meta.color))),
         ("resize", word(json!(meta.resize))),
         ("interpolation", word(json!(meta.interpolation))),
-        ("normalize", json!(meta.normalize).to_string()),
+        ("normalize", each(&|it| json!(it.meta.normalize))),
         (
             "architecture",
-            meta.design.model.architecture.name().to_owned(),
+            each(&|it| json!(it.meta.design.model.architecture.name())),
         ),
-        ("temperature", meta.temperature.to_string()),
-        ("epoch", meta.epoch.to_string()),
-        ("sha256", sha256_hex(&checkpoint.model)),
+        ("temperature", temperature.to_string()),
+        ("networks", checkpoints.len().to_string()),
+        ("epoch", each(&|it| json!(it.meta.epoch))),
+        ("sha256", each(&|it| json!(sha256_hex(&it.model)))),
     ];
     let fitted = [
         (
@@ -35,7 +52,10 @@ pub(super) fn properties(checkpoint: &Checkpoint, form: Preprocess) -> Vec<Prope
     for (key, value) in fitted {
         found.extend(value.map(|value| (key, value.to_string())));
     }
-    found.extend(meta.run.as_ref().map(|run| ("run", run.id.clone())));
+    if meta.run.is_some() {
+        let id = |it: &Checkpoint| json!(it.meta.run.as_ref().map(|run| &run.id));
+        found.push(("run", each(&id)));
+    }
     let property = |(key, value): (&str, String)| Property {
         key: key.to_owned(),
         value,
@@ -56,7 +76,7 @@ fn python_names(classes: &[String]) -> String {
 }
 
 /// Returns a name as recipes have it, without quotes.
-fn word(name: serde_json::Value) -> String {
+fn word(name: Value) -> String {
     name.as_str()
         .map_or_else(|| name.to_string(), str::to_owned)
 }

@@ -98,37 +98,40 @@ impl Preprocess {
     }
 }
 
-/// Returns the ONNX file of a checkpoint, whose network with its weights is `model`. With `half`,
-/// kernels and matrices are stored as float16, and computed with as float32.
+/// Returns the ONNX file of checkpoints, one or more, whose networks with their weights are
+/// `models`; several predict by the mean of their probabilities. With `half`, kernels and matrices
+/// are stored as float16, and computed with as float32.
 ///
 /// # Errors
 /// Returns an error if a weight doesn't fit into float16, or if the file would be larger than 2
 /// GiB.
 pub fn onnx(
-    checkpoint: &Checkpoint,
-    model: &Classifier,
+    checkpoints: &[Checkpoint],
+    models: &[Classifier],
     form: Preprocess,
     half: bool,
 ) -> Result<Vec<u8>, ExportError> {
-    let meta = &checkpoint.meta;
-    let bytes = to_bytes(model, Part::ALL)?;
-    let weights = SafeTensors::deserialize(&bytes)?;
+    let bytes = models.iter().map(|model| to_bytes(model, Part::ALL));
+    let bytes = bytes.collect::<Result<Vec<_>, _>>()?;
+    let weights = bytes.iter().map(|bytes| SafeTensors::deserialize(bytes));
+    let weights = weights.collect::<Result<Vec<_>, _>>()?;
     if half {
-        check_halves(&weights)?;
+        weights.iter().try_for_each(check_halves)?;
     }
-    let mut graph = Graph::new(&weights, half);
-    build(&mut graph, meta, form);
+    let metas: Vec<&Meta> = checkpoints.iter().map(|it| &it.meta).collect();
+    let mut graph = Graph::new(&weights[0], half);
+    build(&mut graph, (&metas, &weights), form);
     let model = Model {
         ir_version: IR_VERSION,
         producer_name: "emberlens".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         doc_string: about(form).to_owned(),
-        graph: Some(graph.finish(&meta.name)),
+        graph: Some(graph.finish(&metas[0].name)),
         opset_import: vec![OperatorSet {
             domain: String::new(),
             version: OPSET,
         }],
-        metadata_props: metadata::properties(checkpoint, form),
+        metadata_props: metadata::properties(checkpoints, form),
     };
     let length = model.encoded_len();
     if length > MOST_BYTES {
@@ -137,10 +140,14 @@ pub fn onnx(
     Ok(model.encode_to_vec())
 }
 
-/// Adds everything from the image to the outputs.
-fn build(graph: &mut Graph<'_>, meta: &Meta, form: Preprocess) {
-    let (input, classes) = (meta.design.input, meta.classes.len());
-    let [channels, height, width] = input;
+/// Adds everything from the image to the outputs, for networks with these weights.
+fn build<'a>(
+    graph: &mut Graph<'a>,
+    (metas, weights): (&[&Meta], &'a [SafeTensors<'a>]),
+    form: Preprocess,
+) {
+    let meta = metas[0];
+    let [channels, height, width] = meta.design.input;
     let batch = Side::Any("batch");
     let levels = if form == Preprocess::None {
         let sides = [batch, Side::Of(channels), Side::Of(height), Side::Of(width)];
@@ -150,38 +157,70 @@ fn build(graph: &mut Graph<'_>, meta: &Meta, form: Preprocess) {
         let image = graph.input("image", DataType::Uint8, &sides, about(form));
         preprocess::levels(graph, &image, meta, form.real())
     };
-    let x = preprocess::normalized(graph, &levels, &meta.normalize, input, form.real());
-    let network = meta.design.model.network(channels);
-    let features = network::backbone(graph, &network, x, input);
-    let logits = network::head(graph, &meta.design.model, &features);
-    let (mut probabilities, mut logits) = classified(graph, &logits, meta);
-    let sides = [batch, Side::Of(classes)];
+    let mut logits_of = |(meta, weights): (&&Meta, &'a SafeTensors<'a>)| {
+        graph.weights = weights;
+        let design = &meta.design;
+        let real = form.real();
+        let x = preprocess::normalized(graph, &levels, &meta.normalize, design.input, real);
+        let network = design.model.network(channels);
+        let features = network::backbone(graph, &network, x, design.input);
+        network::head(graph, &design.model, &features)
+    };
+    let logits: Vec<Value> = metas.iter().zip(weights).map(&mut logits_of).collect();
+    let each = metas.iter().zip(&logits);
+    let each = each.map(|(meta, logits)| probabilities(graph, logits, meta));
+    let (mut probabilities, mut logits) = match &each.collect::<Vec<_>>()[..] {
+        [one] => (
+            one.clone(),
+            per_class(graph, &logits[0], meta.design.output),
+        ),
+        several => averaged(graph, several),
+    };
+    let sides = [batch, Side::Of(meta.classes.len())];
     graph.output(&mut probabilities, "probabilities", &sides, "of each class");
     graph.output(&mut logits, "logits", &sides, "before the temperature");
 }
 
-/// Returns the probability and the logit of each class. The softmax of a row of logits, divided by
-/// the temperature, gives the probabilities, also for a network with a single logit.
-fn classified(graph: &mut Graph<'_>, logits: &Value, meta: &Meta) -> (Value, Value) {
+/// Returns the probability of each class.
+fn probabilities(graph: &mut Graph<'_>, logits: &Value, meta: &Meta) -> Value {
     let warm = if meta.temperature == 1.0 {
         logits.clone()
     } else {
         graph.binary("Div", logits, meta.temperature)
     };
     match meta.design.output {
-        Output::Softmax => {
-            let probabilities = graph.node("Softmax", &[&warm], vec![int("axis", 1)]);
-            (probabilities, logits.clone())
-        }
+        Output::Softmax => graph.node("Softmax", &[&warm], vec![int("axis", 1)]),
         Output::Sigmoid => {
             let second = graph.unary("Sigmoid", &warm);
             let first = graph.binary("Sub", 1.0, &second);
-            let none = graph.binary("Mul", logits, 0.0);
-            let [probabilities, logits] = [[&first, &second], [&none, logits]]
-                .map(|both| graph.node("Concat", &both, vec![int("axis", 1)]));
-            (probabilities, logits)
+            graph.node("Concat", &[&first, &second], vec![int("axis", 1)])
         }
     }
+}
+
+/// Returns the logit of each class. The softmax of a row, divided by the temperature, gives the
+/// probabilities, also for a network with a single logit.
+fn per_class(graph: &mut Graph<'_>, logits: &Value, output: Output) -> Value {
+    match output {
+        Output::Softmax => logits.clone(),
+        Output::Sigmoid => {
+            let none = graph.binary("Mul", logits, 0.0);
+            graph.node("Concat", &[&none, logits], vec![int("axis", 1)])
+        }
+    }
+}
+
+/// Returns the mean of the probabilities of several networks, and its logarithm, whose softmax it
+/// is.
+fn averaged(graph: &mut Graph<'_>, each: &[Value]) -> (Value, Value) {
+    let sum = each.iter().cloned();
+    let sum = sum.reduce(|a, b| graph.binary("Add", &a, &b));
+    let sum = sum.expect("a run has networks");
+    let mean = graph.binary("Mul", &sum, 1.0 / each.len() as f64);
+    // Of 0, it would be infinite.
+    let positive = graph.clip(&mean, f32::MIN_POSITIVE.into(), 1.0);
+    let logits = graph.unary("Log", &positive);
+    (mean, logits)
 }
 
 fn about(form: Preprocess) -> &'static str {

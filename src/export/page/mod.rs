@@ -35,21 +35,26 @@ const SCRIPT: &str = include_str!("page.js");
 const WORKER: &str = include_str!("worker.js");
 const OWN_STYLE: &str = include_str!("page.css");
 
-/// Returns the page of a checkpoint, whose network with its weights is `model`. With `half`,
-/// kernels and matrices are stored in 16 bits a value. `caveats` are sentences on how far to trust
-/// the network.
+/// Returns the page of checkpoints, one or more, whose networks with their weights are `models`;
+/// several predict by the mean of their probabilities. With `half`, kernels and matrices are stored
+/// in 16 bits a value. `caveats` are sentences on how far to trust them.
 ///
 /// # Errors
 /// Returns an error if the weights can't be read from their device.
 pub fn page(
-    checkpoint: &Checkpoint,
-    model: &Classifier,
+    checkpoints: &[Checkpoint],
+    models: &[Classifier],
     half: bool,
     caveats: &[String],
 ) -> Result<String, ExportError> {
-    let model = model_of(&checkpoint.meta, model, half)?;
-    let [engine, model] = [compressed(ENGINE), model].map(|bytes| BASE64_STANDARD.encode(bytes));
-    let title = of_text(&checkpoint.meta.name);
+    let model = |(checkpoint, model): (&Checkpoint, &Classifier)| {
+        let bytes = model_of(&checkpoint.meta, model, half)?;
+        Ok(BASE64_STANDARD.encode(bytes))
+    };
+    let models = checkpoints.iter().zip(models).map(model);
+    let models: Vec<String> = models.collect::<Result<_, ExportError>>()?;
+    let meta = &checkpoints[0].meta;
+    let title = of_text(&meta.name);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -62,11 +67,13 @@ pub fn page(
                 style { (PreEscaped(STYLE)) (PreEscaped(OWN_STYLE)) }
             }
             body {
-                main { (content(checkpoint, caveats)) }
-                script type="application/json" id="about" { (PreEscaped(about(&checkpoint.meta))) }
+                main { (content(checkpoints, caveats)) }
+                script type="application/json" id="about" { (PreEscaped(about(meta))) }
                 script type="text/plain" id="worker" { (PreEscaped(WORKER)) }
-                script type="text/plain" id="engine" { (engine) }
-                script type="text/plain" id="model" { (model) }
+                script type="text/plain" id="engine" {
+                    (BASE64_STANDARD.encode(compressed(ENGINE)))
+                }
+                @for model in &models { script.model type="text/plain" { (model) } }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -124,8 +131,8 @@ fn about(meta: &Meta) -> String {
     about.to_string().replace('<', "\\u003c")
 }
 
-fn content(checkpoint: &Checkpoint, caveats: &[String]) -> Markup {
-    let meta = &checkpoint.meta;
+fn content(checkpoints: &[Checkpoint], caveats: &[String]) -> Markup {
+    let meta = &checkpoints[0].meta;
     html! {
         header {
             h1 { (of_text(&meta.name)) }
@@ -165,7 +172,7 @@ fn content(checkpoint: &Checkpoint, caveats: &[String]) -> Markup {
         section {
             h2 { "What was trained" }
             dl {
-                @for (name, value) in facts(checkpoint) {
+                @for (name, value) in facts(checkpoints) {
                     dt { (name) } dd { (of_text(&value)) }
                 }
             }
@@ -178,9 +185,20 @@ fn content(checkpoint: &Checkpoint, caveats: &[String]) -> Markup {
     }
 }
 
-/// Returns the facts about the network, each with its name.
-fn facts(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
-    let meta = &checkpoint.meta;
+/// Returns the facts about the networks, each with its name.
+fn facts(checkpoints: &[Checkpoint]) -> Vec<(&'static str, String)> {
+    let meta = &checkpoints[0].meta;
+    let each = |of: &dyn Fn(&Checkpoint) -> String| {
+        let all: Vec<String> = checkpoints.iter().map(of).collect();
+        all.join(", ")
+    };
+    let (mean, fitted_on) = match checkpoints.len() {
+        1 => (String::new(), "validation images"),
+        count => (
+            format!(", the mean of the probabilities of {count}"),
+            "out-of-fold predictions",
+        ),
+    };
     let [channels, height, width] = meta.design.input;
     let color = if channels == 1 { "gray" } else { "color" };
     let fitted = meta.threshold.as_ref().map(|fitted| {
@@ -193,20 +211,26 @@ fn facts(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
         let (share, probability) = (100.0 * fitted.coverage, fitted.probability);
         let words = format!(
             "the classes with a probability of at least {probability:.4}, to hold the right one in \
-             {share} % of images like the validation images; without exactly one, \"refer\""
+             {share} % of images like those that were held back; without exactly one, \"refer\""
         );
         ("Sets", words)
     });
-    let temperature = format!("{:.4}, fitted on validation images", meta.temperature);
+    let temperature = format!("{:.4}, fitted on {fitted_on}", meta.temperature);
     let warm = (meta.temperature != 1.0).then_some(("Temperature", temperature));
     [
         ("Classes", meta.classes.join(", ")),
-        ("Network", meta.design.model.architecture.name().to_owned()),
+        (
+            "Network",
+            format!("{}{mean}", meta.design.model.architecture.name()),
+        ),
         (
             "Images",
             format!("resized to {height} x {width} pixels (height x width), {color}"),
         ),
-        ("Kept", format!("the end of epoch {}", meta.epoch)),
+        (
+            "Kept",
+            format!("the end of epoch {}", each(&|it| it.meta.epoch.to_string())),
+        ),
     ]
     .into_iter()
     .chain(warm)
@@ -215,7 +239,7 @@ fn facts(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
     .chain([
         (
             "Weights",
-            format!("SHA-256 {}", sha256_hex(&checkpoint.model)),
+            format!("SHA-256 {}", each(&|it| sha256_hex(&it.model))),
         ),
         (
             "Program",

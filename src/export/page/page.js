@@ -246,9 +246,11 @@ $("open-camera").onclick = openCamera;
 $("shoot").onclick = shoot;
 $("camera").onclose = () => stream.getTracks().forEach(track => track.stop());
 
-asked("start", { wasm: $("engine").textContent, weights: $("model").textContent }).then(
+const models = [...document.querySelectorAll(".model")];
+const weights = models.map(model => model.textContent);
+asked("start", { wasm: $("engine").textContent, weights }).then(
   () => {
-    ["engine", "model"].forEach(id => $(id).remove());
+    [$("engine"), ...models].forEach(element => element.remove());
     $("state").textContent = "Ready. Images stay on this device.";
     document.body.dataset.ready = Math.round(performance.now());
   },

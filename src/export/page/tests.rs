@@ -296,6 +296,33 @@ fn maps_are_those_of_grad_cam_by_autodiff() {
     assert!(found_evidence);
 }
 
+#[test]
+fn several_models_have_the_mean_of_their_probabilities_and_maps_and_one_twice_is_itself() {
+    let meta = meta();
+    let file = file(&image(97, 61), ImageFormat::Png);
+    let bytes = |seed| {
+        let network = build(&meta.design, seed, &Device::flex());
+        model_of(&meta, &network, false).expect("a model")
+    };
+    let found = |seeds: [u64; 2]| {
+        let mut engine = Engine::new(&bytes(seeds[0])).expect("read back");
+        engine.add(&bytes(seeds[1])).expect("read back");
+        engine.open(&file).expect("decoded");
+        (engine.probabilities().expect("numbers"), engine.map(1))
+    };
+    let alone = |seed| {
+        let mut engine = Engine::new(&bytes(seed)).expect("read back");
+        engine.open(&file).expect("decoded");
+        (engine.probabilities().expect("numbers"), engine.map(1))
+    };
+    assert_eq!(found([3, 3]), alone(3));
+    let (both, [first, second]) = (found([3, 4]), [3, 4].map(alone));
+    let mean = |(a, b): (&f32, &f32)| (a + b) / 2.0;
+    let expected: Vec<f32> = first.0.iter().zip(&second.0).map(mean).collect();
+    assert_alike("mean", &both.0, &expected, 1e-6);
+    assert!(both.1 != first.1 && both.1 != second.1);
+}
+
 /// A JPEG with this orientation in its EXIF data.
 fn turned_jpeg(image: &DynamicImage, number: u8) -> Vec<u8> {
     let jpeg = file(image, ImageFormat::Jpeg);
@@ -328,7 +355,7 @@ fn nothing_in_a_name_becomes_markup_or_ends_a_script() {
         model: vec![1, 2, 3],
         backbone: None,
     };
-    let page = page(&checkpoint, &network, true, &[bad]).expect("a page");
+    let page = page(&[checkpoint], &[network], true, &[bad]).expect("a page");
     assert!(!page.contains("<script>alert"), "markup from a name");
     assert_eq!(page.matches("</script>").count(), 5);
     assert!(!page.contains("http://") && !page.contains("https://"));

@@ -1,12 +1,12 @@
 // Runs the engine, one image after the other, beside the page.
 "use strict";
 
-let engine, module, model;
+let engine, module, models;
 
 /** Starts the engine; after an error in it, from the beginning, as its memory may be damaged. */
 async function start() {
   engine = (await WebAssembly.instantiate(module)).exports;
-  found(engine.load(given(model), model.length));
+  for (const model of models) found(engine.load(given(model), model.length));
 }
 
 function decoded(base64) {
@@ -68,7 +68,7 @@ const tasks = {
   async start({ wasm, weights }) {
     const unpacked = new Blob([decoded(wasm)]).stream().pipeThrough(new DecompressionStream("gzip"));
     module = await WebAssembly.compile(await new Response(unpacked).arrayBuffer());
-    model = decoded(weights);
+    models = weights.map(decoded);
     await start();
     return {};
   },
