@@ -13,10 +13,14 @@ use crate::{
     base::{io::raw_file::RawFile, names, progress::EachOnce, usage::UsageError},
     checkpoint::{self, Checkpoint, Networks},
     config::{self, DeviceName},
+    data::{duplicates::leaks::known_to, listing::Part, shards::is_shard},
     evaluation::{
         Evaluation, corrected,
-        images::{EvalSet, SplitName, from_path, from_split, held_out_or_back, no_run, run_of},
-        page::{self, OUT_OF_FOLD, Subject},
+        images::{
+            EvalSet, OUT_OF_FOLD, SplitName, from_path, from_split, held_out_or_back, no_run,
+            run_of,
+        },
+        page::{self, Subject},
         place,
         predictor::{Predictor, Tta},
         slices::By,
@@ -119,6 +123,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
+    refuse_twice(args)?;
     let networks = networks(args)?;
     let (checkpoints, paths) = (networks.load()?, &networks.paths);
     // All folds have the same images, and those of the first are as well known as any.
@@ -156,7 +161,11 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
             ranks: ranks.clone(),
             ..Predictor::of_all(&other.checkpoints, &compute, &progress)?
         };
-        let theirs = Evaluation::run(&predictor, images.clone(), None)?;
+        let theirs = EvalSet {
+            known: other.known(images.known),
+            ..images.clone()
+        };
+        let theirs = Evaluation::run(&predictor, theirs, other.run.as_deref())?;
         evaluation.compare(&theirs, [&args.checkpoint, &other.path])
     };
     let comparisons = others.iter().map(compare).collect::<Result<_, _>>()?;
@@ -180,6 +189,8 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
 /// A run to compare with.
 struct Other {
     path: PathBuf,
+    /// The run around its first network, if there is one.
+    run: Option<PathBuf>,
     checkpoints: Vec<Checkpoint>,
     tta: Option<Tta>,
 }
@@ -194,11 +205,24 @@ impl Other {
             let networks = Networks::find(run)?;
             Ok(Self {
                 path: run.clone(),
+                run: run_of(&networks.paths[0]).map(Path::to_owned),
                 checkpoints: networks.load()?,
                 tta: tta(&networks.paths[0])?,
             })
         };
         runs.iter().map(other).collect()
+    }
+}
+
+impl Other {
+    /// Returns the parts of its data whose copies it knows, where `own` are those of the run that it
+    /// is compared with.
+    fn known(&self, own: &'static [Part]) -> &'static [Part] {
+        match self.checkpoints.len() {
+            1 => own,
+            // What one of its networks held back trained the others.
+            _ => known_to(Part::Test),
+        }
     }
 }
 
@@ -217,6 +241,26 @@ fn networks(args: &Args) -> anyhow::Result<Networks> {
     Ok(networks)
 }
 
+/// Refuses a comparison of a run with itself, and one that is asked for twice: each would count in
+/// the correction of p-values.
+fn refuse_twice(args: &Args) -> Result<(), UsageError> {
+    for (index, run) in args.compare.iter().enumerate() {
+        let same = |other: &PathBuf| folders::resolve(other) == folders::resolve(run);
+        let reason = if same(&args.checkpoint) {
+            "found the run itself, expected another one"
+        } else if args.compare[..index].iter().any(same) {
+            "found a run twice, expected it once"
+        } else {
+            continue;
+        };
+        return Err(UsageError(format!(
+            "--compare: {reason}: {}",
+            names::of_path(run)
+        )));
+    }
+    Ok(())
+}
+
 /// Refuses results among images.
 fn refuse_inside(args: &Args, run: Option<&Path>) -> Result<(), UsageError> {
     let Some(out) = &args.out else { return Ok(()) };
@@ -231,7 +275,7 @@ fn lists(args: &Args, run: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     if let (true, Some(run), false) = (sources.is_empty(), run, args.by.is_empty()) {
         sources = folders::sources(&config::load(&run.join("config.toml"), &[])?.data);
     }
-    sources.retain(|source| source.is_file());
+    sources.retain(|source| source.is_file() && !is_shard(source));
     Ok(sources)
 }
 

@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Evaluation, subset::SEED};
+use super::{
+    Evaluation,
+    subset::{SEED, Subset},
+};
 use crate::{
     base::{names, words},
-    metrics::{Comparison, Estimate, LEVEL, ScoredPredictions, holm},
+    metrics::{Comparison, Estimate, LEVEL, holm, p_cell},
     report::Table,
 };
 
@@ -18,10 +21,16 @@ use crate::{
 pub struct RunComparison {
     /// Path of the other network.
     pub with: String,
+    /// Number of images that the two were compared on.
+    pub images: usize,
+    /// Number of images left out because only one of the two runs knew them from its training.
+    pub left_out: usize,
+    /// Accuracy of the other network on the images compared.
+    pub accuracy: f64,
     /// Differences and their intervals.
     #[serde(flatten)]
     pub found: Comparison,
-    /// McNemar's p-value corrected for the number of comparisons (Holm), if there are several.
+    /// The p-value corrected for the number of comparisons (Holm), if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected_p: Option<f64>,
     /// The comparison in words.
@@ -45,7 +54,7 @@ pub(super) fn serialize<S: Serializer>(
 /// Corrects the p-values of several comparisons for their number.
 pub fn corrected(mut comparisons: Vec<RunComparison>) -> Vec<RunComparison> {
     if comparisons.len() > 1 {
-        let p: Vec<f64> = comparisons.iter().map(|of| of.found.mcnemar_p).collect();
+        let p: Vec<f64> = comparisons.iter().map(|of| of.found.p).collect();
         for (comparison, p) in comparisons.iter_mut().zip(holm(&p)) {
             comparison.corrected_p = Some(p);
         }
@@ -61,24 +70,7 @@ impl Evaluation {
     /// Returns an error if the classes or the images differ.
     pub fn compare(&self, other: &Self, paths: [&Path; 2]) -> anyhow::Result<RunComparison> {
         let [own_name, other_name] = paths.map(names::of_path);
-        let theirs: BTreeMap<&String, usize> = other
-            .classes
-            .iter()
-            .enumerate()
-            .map(|(place, class)| (class, place))
-            .collect();
-        let places: Option<Vec<usize>> = self
-            .classes
-            .iter()
-            .map(|class| theirs.get(class).copied())
-            .collect();
-        let Some(places) = places.filter(|places| places.len() == other.classes.len()) else {
-            bail!(
-                "found the classes {} in {own_name} and {} in {other_name}, expected the same",
-                words::listed(&self.classes),
-                words::listed(&other.classes)
-            );
-        };
+        let places = self.places_in(other, [&own_name, &other_name])?;
         let paths = |evaluation: &Self| {
             evaluation
                 .set
@@ -93,22 +85,64 @@ impl Evaluation {
                  warnings above"
             );
         }
-        // The other network may have the same classes in another order.
-        let labels = self.set.labels();
-        let theirs: Vec<Vec<f32>> = other
-            .probabilities
-            .iter()
-            .map(|row| places.iter().map(|place| row[*place]).collect())
+        // Images that one of the two was trained on speak for it, and not for how it does on others.
+        let knew = |evaluation: &Self, image| evaluation.copies.get(image).is_some_and(|is| *is);
+        let compared: Vec<usize> = (0..self.set.images.len())
+            .filter(|image| knew(self, *image) == knew(other, *image))
             .collect();
-        let judge = |rows: Vec<_>| ScoredPredictions::new(labels.clone(), rows, self.classes.len());
-        let [own, theirs] = [&self.probabilities, &theirs]
-            .map(|rows| judge(rows.iter().map(Vec::as_slice).collect()));
-        let found = Comparison::new(&own, &theirs, &self.groups, SEED);
+        if compared.is_empty() {
+            bail!(
+                "each of the {} images was known to one of {own_name} and {other_name} from its \
+                 training, so they can't be compared on them; name others with --data",
+                self.set.images.len()
+            );
+        }
+        // The other network may have the same classes in another order.
+        let in_order = |row: &Vec<f32>| places.iter().map(|place| row[*place]).collect();
+        let theirs: Vec<Vec<f32>> = other.probabilities.iter().map(in_order).collect();
+        let [own, theirs] =
+            [&self.probabilities, &theirs].map(|rows| Subset::of(&self.set, rows, &compared));
+        let found = Comparison::new(
+            &own.scored(self.classes.len()),
+            &theirs.scored(self.classes.len()),
+            &own.groups,
+            SEED,
+        );
+        let left_out = self.set.images.len() - compared.len();
+        let words = found.words(&own_name, &other_name);
         Ok(RunComparison {
             corrected_p: None,
-            words: found.words(&own_name, &other_name),
+            words: match left_out {
+                0 => words,
+                _ => format!(
+                    "{words}\nCompared on {} of {}: the others were known to only one of the two \
+                     from its training.",
+                    compared.len(),
+                    words::counted(self.set.images.len(), "image")
+                ),
+            },
             with: other_name,
+            images: compared.len(),
+            left_out,
+            accuracy: theirs.confusion(self.classes.len()).accuracy(),
             found,
+        })
+    }
+
+    /// Returns the place of each class among those of another evaluation.
+    fn places_in(&self, other: &Self, names: [&str; 2]) -> anyhow::Result<Vec<usize>> {
+        let theirs: BTreeMap<&String, usize> = other.classes.iter().zip(0..).collect();
+        let place = |class: &String| theirs.get(class).copied();
+        let places: Option<Vec<usize>> = self.classes.iter().map(place).collect();
+        let places = places.filter(|places| places.len() == other.classes.len());
+        places.with_context(|| {
+            format!(
+                "found the classes {} in {} and {} in {}, expected the same",
+                words::listed(&self.classes),
+                names[0],
+                words::listed(&other.classes),
+                names[1]
+            )
         })
     }
 
@@ -117,24 +151,28 @@ impl Evaluation {
     pub(super) fn comparison_table(&self) -> Table {
         let head = [
             "Compared with",
+            "Images",
             "Accuracy",
             "Difference [95 %]",
             "Only it right",
             "Only this right",
-            "McNemar p",
+            "p",
             "p, corrected",
         ];
         let row = |of: &RunComparison| {
             let Estimate { value, low, high } = of.found.differences["accuracy"];
             vec![
                 of.with.clone(),
-                format!("{:.4}", self.accuracy + value),
-                format!("{value:+.4} [{low:+.4}, {high:+.4}]"),
+                of.images.to_string(),
+                format!("{:.4}", of.accuracy),
+                match low.is_nan() {
+                    true => format!("{value:+.4} [-]"),
+                    false => format!("{value:+.4} [{low:+.4}, {high:+.4}]"),
+                },
                 of.found.only_second_right.to_string(),
                 of.found.only_first_right.to_string(),
-                format!("{:.4}", of.found.mcnemar_p),
-                of.corrected_p
-                    .map_or_else(String::new, |p| format!("{p:.4}")),
+                p_cell(of.found.p),
+                of.corrected_p.map_or_else(String::new, p_cell),
             ]
         };
         Table {

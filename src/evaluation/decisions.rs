@@ -8,9 +8,12 @@ use crate::{
     metrics::{Coverage, Estimate, Threshold, argmax, prediction_set, share},
 };
 
-/// What a missed target means: the confidence interval ends below it.
-const OTHER_KIND: &str =
-    ". That is less than promised: these images are of another kind than the validation images";
+/// What it means that fewer images reach a threshold than chance explains.
+const OTHER_KIND: &str = ". That is less than chance explains: these images are of another kind than the validation \
+     images";
+
+/// Probability below which chance doesn't explain how few images reach a threshold.
+const SELDOM: f64 = 0.025;
 
 /// Metrics of a checkpoint's decisions.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -32,6 +35,8 @@ pub struct AtThreshold {
     pub sensitivity: Estimate,
     /// Fraction of the other images below it.
     pub specificity: Estimate,
+    /// Whether the class's images reach it less often than chance explains.
+    pub below_chance: bool,
 }
 
 /// Metrics of prediction sets (split conformal prediction).
@@ -48,6 +53,8 @@ pub struct Sets {
     pub referred: f64,
     /// Accuracy on the other images.
     pub accuracy_of_answers: Estimate,
+    /// Whether the true classes are in the sets less often than chance explains.
+    pub below_chance: bool,
 }
 
 impl Decisions {
@@ -79,9 +86,16 @@ impl Decisions {
                 .position(|class| *class == fitted.class)
                 .unwrap_or(0);
             let alarms = |index: usize| probabilities[index][class] >= fitted.probability;
+            let own: Vec<usize> = (0..labels.len())
+                .filter(|at| labels[*at] == class)
+                .collect();
+            let found = own.iter().filter(|index| alarms(**index)).count();
+            let sensitivity = among(&alarms, &|index| labels[index] == class);
             AtThreshold {
                 fitted: fitted.clone(),
-                sensitivity: among(&alarms, &|index| labels[index] == class),
+                sensitivity,
+                below_chance: sensitivity.high < fitted.sensitivity
+                    && fitted.rank().chance_of_at_most(found, own.len()) < SELDOM,
                 specificity: among(&|index| !alarms(index), &|index| labels[index] != class),
             }
         });
@@ -92,9 +106,14 @@ impl Decisions {
                 .collect();
             let is_answered = |index: usize| sets[index].len() == 1;
             let count = sets.len() as f64;
+            let holds = |index: usize| sets[index].contains(&labels[index]);
+            let held = (0..sets.len()).filter(|index| holds(*index)).count();
+            let coverage = among(&holds, &|_| true);
             Sets {
                 fitted: fitted.clone(),
-                coverage: among(&|index| sets[index].contains(&labels[index]), &|_| true),
+                coverage,
+                below_chance: coverage.high < fitted.coverage
+                    && fitted.rank().chance_of_at_most(held, sets.len()) < SELDOM,
                 mean_size: sets.iter().map(Vec::len).sum::<usize>() as f64 / count,
                 referred: (0..sets.len()).filter(|index| !is_answered(*index)).count() as f64
                     / count,
@@ -109,23 +128,18 @@ impl Decisions {
 
     /// Describes each decision in a line.
     pub fn words(&self) -> Vec<String> {
-        let shown = |Estimate { value, low, high }: Estimate| match value.is_nan() {
-            true => "no image to tell".to_owned(),
-            false => format!("{value:.4} [{low:.4}, {high:.4}]"),
+        let shown = |estimate: Estimate| match estimate.value.is_nan() {
+            true => "unknown, as there is no image to tell".to_owned(),
+            false => estimate.in_brackets(),
         };
         let threshold = self.threshold.as_ref().map(|at| {
             let AtThreshold {
                 fitted,
                 sensitivity,
                 specificity,
+                below_chance,
             } = at;
-            // Reported only if the whole interval lies below the target; anything less may be
-            // chance.
-            let kept = if sensitivity.high < fitted.sensitivity {
-                OTHER_KIND
-            } else {
-                ""
-            };
+            let kept = if *below_chance { OTHER_KIND } else { "" };
             format!(
                 "{} from a probability of {:.4} on, fitted to find {}: sensitivity {}, specificity \
                  {}{kept}.",
@@ -137,11 +151,7 @@ impl Decisions {
             )
         });
         let sets = self.sets.as_ref().map(|sets| {
-            let kept = if sets.coverage.high < sets.fitted.coverage {
-                OTHER_KIND
-            } else {
-                ""
-            };
+            let kept = if sets.below_chance { OTHER_KIND } else { "" };
             format!(
                 "Sets of classes promised to hold the true one for {} of new images: they do for \
                  {}; {:.2} classes on average; {:.1} % of the images would be referred, on the \

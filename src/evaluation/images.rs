@@ -1,7 +1,7 @@
 //! Lists the images that a checkpoint is measured on: a folder, a CSV, or the test or validation
 //! images of its run. Reads no image.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::bail;
 
@@ -47,6 +47,10 @@ pub fn no_run(path: &Path) -> UsageError {
 pub const RUNS_TEST: &str = "the run's test images";
 /// Origin of a run's validation images, in words.
 pub const RUNS_VALIDATION: &str = "the run's validation images";
+
+/// Name of the images of a cross-validation, each classified by the network of the fold that held
+/// it back.
+pub const OUT_OF_FOLD: &str = "out-of-fold";
 
 /// Images to measure on.
 #[derive(Clone, Debug)]
@@ -126,6 +130,11 @@ pub fn from_path(
     let name = path.file_stem().map_or("data".to_owned(), |name| {
         names::for_file(&names::of_os(name))
     });
+    // Those of the run's own images.
+    let name = match ["test", "val", OUT_OF_FOLD].contains(&name.as_str()) {
+        true => format!("data-{name}"),
+        false => name,
+    };
     Ok(told(
         EvalSet {
             entries,
@@ -137,6 +146,55 @@ pub fn from_path(
         },
         progress,
     ))
+}
+
+/// Compares test images with those that the run has measured. Says which have gone, were added or
+/// have another class, and returns the digest that each had then.
+fn since_training(
+    run: &Path,
+    entries: &[Entry],
+    progress: &dyn Progress,
+) -> anyhow::Result<Vec<Option<[u8; 32]>>> {
+    let mut rows: BTreeMap<String, SplitRow> = read_split(&run.join("split.csv"))?
+        .into_iter()
+        .filter(|row| row.split == Part::Test.name())
+        .map(|row| (row.path.clone(), row))
+        .collect();
+    let before: Vec<Option<SplitRow>> = entries
+        .iter()
+        .map(|entry| rows.remove(&names::of_path(&entry.path)))
+        .collect();
+    let digests = before
+        .iter()
+        .map(|row| digest_from_hex(&row.as_ref()?.blake3))
+        .collect();
+    // A run of an older version, or a folder that has moved as a whole.
+    if before.iter().all(Option::is_none) {
+        return Ok(digests);
+    }
+    let moved = entries.iter().zip(&before);
+    let moved =
+        moved.filter(|(entry, row)| row.as_ref().is_some_and(|row| row.class != entry.class));
+    let changes = [
+        (rows.len(), "are gone"),
+        (
+            before.iter().filter(|row| row.is_none()).count(),
+            "were added",
+        ),
+        (moved.count(), "have another class"),
+    ];
+    let changes: Vec<String> = changes
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !changes.is_empty() {
+        progress.say(&format!(
+            "warning: the test images aren't those that the run measured: {}",
+            words::listed(&changes)
+        ));
+    }
+    Ok(digests)
 }
 
 /// Reports the files of a set that can't be opened.
@@ -197,7 +255,8 @@ pub fn from_split(
                 .into());
             }
             let source = RUNS_TEST.to_owned();
-            let (name, digests) = ("test".to_owned(), Vec::new());
+            let name = "test".to_owned();
+            let digests = since_training(run, &entries, progress)?;
             Ok(told(
                 EvalSet {
                     entries,

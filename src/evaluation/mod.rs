@@ -244,12 +244,8 @@ impl Evaluation {
         };
         let metrics = serde_json::to_string_pretty(&metrics)? + "\n";
         write_atomic(&folder.join("metrics.json"), metrics.as_bytes())?;
-        if !self.skipped.is_empty() {
-            write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
-        }
-        if !self.damaged.is_empty() {
-            write_atomic(&folder.join("damaged.csv"), &table::to_csv(&self.damaged))?;
-        }
+        write_rows(&folder.join("skipped.csv"), &self.skipped)?;
+        write_rows(&folder.join("damaged.csv"), &self.damaged)?;
         let copies: Vec<CopyRow> = self
             .set
             .images
@@ -257,13 +253,8 @@ impl Evaluation {
             .zip(&self.copied)
             .filter_map(|(image, copy)| CopyRow::of(&image.path, copy))
             .collect();
-        if !copies.is_empty() {
-            write_atomic(&folder.join("copies.csv"), &table::to_csv(&copies))?;
-        }
-        if !self.slices.is_empty() {
-            let rows = self.slice_rows();
-            write_atomic(&folder.join("slices.csv"), &table::to_csv(&rows))?;
-        }
+        write_rows(&folder.join("copies.csv"), &copies)?;
+        write_rows(&folder.join("slices.csv"), &self.slice_rows())?;
         Ok(write_atomic(
             &folder.join("predictions.csv"),
             &self.predictions_csv()?,
@@ -276,6 +267,23 @@ impl Evaluation {
     /// Never fails in practice: all values can be written as JSON.
     pub fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+/// Writes the rows of a table. Without any, removes the file of an earlier evaluation, whose folder
+/// this is.
+///
+/// # Errors
+/// Returns an error if the file can't be written or removed.
+fn write_rows(path: &Path, rows: &[impl Serialize]) -> anyhow::Result<()> {
+    if !rows.is_empty() {
+        return Ok(write_atomic(path, &table::to_csv(rows))?);
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", names::of_path(path)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,9 +5,9 @@ use std::{fs, io::ErrorKind, path::Path, path::PathBuf};
 use anyhow::Context;
 use serde_json::Value;
 
-use super::page::OUT_OF_FOLD;
+use super::images::OUT_OF_FOLD;
 use crate::{
-    base::{names, usage::UsageError},
+    base::{io::files::held_leftovers_only, names, usage::UsageError},
     report,
 };
 
@@ -35,7 +35,10 @@ pub fn free(folder: &Path, name: &str, digest: &str) -> anyhow::Result<PathBuf> 
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if digest_in(&path).is_some_and(|found| found == digest) {
+                // A program that was killed before it had written anything left its working files.
+                if digest_in(&path).is_some_and(|found| found == digest)
+                    || held_leftovers_only(&path)
+                {
                     return Ok(path);
                 }
             }
@@ -89,6 +92,28 @@ fn digest_in(folder: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::io::files::PartialFile;
+
+    #[test]
+    fn a_folder_with_nothing_but_what_a_killed_program_left_is_free() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let test = folder.path().join("test");
+        fs::create_dir(&test).expect("made");
+        // Another evaluation may just have made it.
+        let second = free(folder.path(), "test", "a").expect("made");
+        assert_eq!(second, folder.path().join("test-2"));
+        let file = PartialFile::new(&test.join("metrics.json")).expect("started");
+        let working = fs::read_dir(&test).expect("listed").next();
+        let working = working.expect("a file").expect("listed").path();
+        let name = working.file_name().expect("named").to_string_lossy();
+        let own = std::process::id().to_string();
+        // The number of a process that can't be.
+        let dead = name.replace(&format!("-{own}-"), "-4194305-");
+        drop(file);
+        fs::write(test.join(dead), "half").expect("written");
+        assert_eq!(free(folder.path(), "test", "b").expect("made"), test);
+        assert_eq!(fs::read_dir(&test).expect("listed").count(), 0);
+    }
 
     #[test]
     fn evaluations_of_other_images_are_kept_and_of_the_same_replaced() {

@@ -7,12 +7,17 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{Evaluation, page::OUT_OF_FOLD};
+use super::{Evaluation, images::OUT_OF_FOLD};
 use crate::{
     base::{
-        io::raw_file::{Raw, RawFile},
+        io::{
+            files::digest_from_hex,
+            raw_file::{Raw, RawFile},
+        },
         names::{of_path, of_text},
     },
+    checkpoint::Ensemble,
+    data::table::read_split,
     inspect::HeldOut,
     metrics::{argmax, most},
     record::LISTED_CLASSES,
@@ -107,7 +112,17 @@ pub fn out_of_fold(run: &Path) -> anyhow::Result<Option<HeldOut>> {
             of_path(&path)
         )
     };
-    let (classes, rows) = read(&path).with_context(wrong)?;
+    let (classes, by_path) = read(&path).with_context(wrong)?;
+    // All folds have the same images.
+    let networks = Ensemble::open(run)?.map(|ensemble| ensemble.networks(run));
+    let networks = networks.transpose()?.unwrap_or_default();
+    let first = networks.first().map_or(run, PathBuf::as_path);
+    let digests = read_split(&first.join("split.csv"))?.into_iter();
+    let digests = digests.filter_map(|row| Some((row.path, digest_from_hex(&row.blake3)?)));
+    let digests: BTreeMap<String, [u8; 32]> = digests.collect();
+    // By what it shows: it may have been moved, or another image have taken its place.
+    let of_pixels = |(path, row)| Some((*digests.get(&path)?, row));
+    let rows = by_path.into_iter().filter_map(of_pixels).collect();
     Ok(Some(HeldOut {
         words: format!(
             "a network of {} that wasn't trained on the image",

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::page::OUT_OF_FOLD;
+use super::images::OUT_OF_FOLD;
 use crate::{
     base::{
         names,

@@ -40,16 +40,13 @@ impl<'a> Subset<'a> {
 
     /// Returns every metric on the subset.
     pub(super) fn report(&self, classes: &[String]) -> Report {
-        Report::new(
-            &ScoredPredictions::new(
-                self.labels.clone(),
-                self.probabilities.clone(),
-                classes.len(),
-            ),
-            classes,
-            &self.groups,
-            SEED,
-        )
+        let scored = self.scored(classes.len());
+        Report::new(&scored, classes, &self.groups, SEED)
+    }
+
+    /// Returns the predictions with their true classes.
+    pub(super) fn scored(&self, num_classes: usize) -> ScoredPredictions<'a> {
+        ScoredPredictions::new(self.labels.clone(), self.probabilities.clone(), num_classes)
     }
 
     /// Returns the confusion matrix of the subset.

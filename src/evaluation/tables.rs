@@ -6,7 +6,7 @@ use super::{Evaluation, Unseen};
 use crate::{
     base::{names::of_text, words::counted},
     data::table::Damaged,
-    metrics::{ClassReport, Estimate, RANKED_CLASSES},
+    metrics::{ClassReport, Estimate, FEW_GROUPS, RANKED_CLASSES, num_groups},
     report::{Table, text_table::table_text},
 };
 
@@ -206,16 +206,10 @@ impl Evaluation {
                 measures: scores,
                 intervals,
             } = &self.per_class[class];
-            let recall = intervals.recall;
             vec![
                 of_text(class),
                 number(scores.precision),
-                format!(
-                    "{} [{}, {}]",
-                    number(recall.value),
-                    number(recall.low),
-                    number(recall.high)
-                ),
+                intervals.recall.in_brackets(),
                 number(scores.specificity),
                 number(scores.f1),
                 number(scores.roc_auc),
@@ -337,7 +331,15 @@ impl Evaluation {
                     self.loss_reasons.join("; ")
                 )
             });
-        ranked.into_iter().chain(losses).collect()
+        let few = num_groups(&self.groups).filter(|count| *count < FEW_GROUPS);
+        let few = few.map(|count| {
+            format!(
+                "There are no intervals: the images come from {}, and fewer than {FEW_GROUPS} are \
+                 too few to tell how sure a figure is.",
+                counted(count, "group")
+            )
+        });
+        few.into_iter().chain(ranked).chain(losses).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Compares two networks on the same images: McNemar's exact test (McNemar 1947) on the images that
-//! only one of them classifies correctly, and a paired bootstrap of the differences.
+//! only one of them classifies correctly, and a paired bootstrap of the differences. McNemar's test
+//! takes images for independent; where they come in groups, the bootstrap judges.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +8,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    interval::{DRAWS, Estimate, middle, resample},
+    interval::{DRAWS, Estimate, FEW_GROUPS, middle, num_groups, resample},
     measures::{Measurer, Measures, names},
     predictions::ScoredPredictions,
-    significance::LEVEL,
+    significance::{LEVEL, p_words, two_sided},
 };
+use crate::base::words::counted;
 
 /// The result of a comparison. Differences are the second network's value minus the first's.
 #[derive(Clone, Debug, Serialize)]
@@ -20,8 +22,14 @@ pub struct Comparison {
     pub only_first_right: u64,
     /// Number of images that only the second network classifies correctly.
     pub only_second_right: u64,
-    /// Two-sided p-value of McNemar's exact test.
+    /// Two-sided p-value of McNemar's exact test, which takes images for independent.
     pub mcnemar_p: f64,
+    /// The p-value that counts: McNemar's, or where images come in groups that of the bootstrap over
+    /// groups; NaN with too few groups to tell.
+    pub p: f64,
+    /// Whether images come in groups.
+    #[serde(skip)]
+    are_grouped: bool,
     /// Difference of each metric, with its 95 % interval.
     pub differences: BTreeMap<String, Estimate>,
 }
@@ -58,7 +66,18 @@ impl Comparison {
             let counts = resample(groups, seed, index);
             differences(first.measure(&counts), second.measure(&counts))
         };
-        let drawn: Vec<Vec<f64>> = (0..DRAWS).into_par_iter().map(draw).collect();
+        let grouped = num_groups(groups);
+        let draws = match grouped.is_some_and(|count| count < FEW_GROUPS) {
+            true => 0,
+            false => DRAWS,
+        };
+        let drawn: Vec<Vec<f64>> = (0..draws).into_par_iter().map(draw).collect();
+        let mcnemar_p = mcnemar(only_first_right, only_second_right);
+        let p = match grouped {
+            None => mcnemar_p,
+            // The accuracy is the first of the values.
+            Some(_) => two_sided(drawn.iter().map(|values| values[0])),
+        };
         let estimate = |(index, name): (usize, String)| {
             (
                 name,
@@ -68,7 +87,9 @@ impl Comparison {
         Self {
             only_first_right,
             only_second_right,
-            mcnemar_p: mcnemar(only_first_right, only_second_right),
+            mcnemar_p,
+            p,
+            are_grouped: grouped.is_some(),
             differences: names(num_classes)
                 .into_iter()
                 .enumerate()
@@ -85,17 +106,23 @@ impl Comparison {
         } else {
             (first, second)
         };
+        let interval = match difference.low.is_nan() {
+            true => String::new(),
+            false => format!(" (95 %: {:+.4} to {:+.4})", difference.low, difference.high),
+        };
+        let test = match (self.are_grouped, self.p.is_nan()) {
+            (false, _) => format!("McNemar {}", p_words(self.p)),
+            (true, false) => format!("{}, by a bootstrap over groups", p_words(self.p)),
+            (true, true) => format!("fewer than {FEW_GROUPS} groups, which are too few to tell"),
+        };
         let numbers = format!(
-            "accuracy differs by {:+.4} (95 %: {:+.4} to {:+.4}); {} images only {second} gets \
-             right, {} only {first}; McNemar p = {:.4}",
+            "accuracy differs by {:+.4}{interval}; {} only {second} gets right, {} only {first}; \
+             {test}",
             difference.value,
-            difference.low,
-            difference.high,
-            self.only_second_right,
+            counted(self.only_second_right as usize, "image"),
             self.only_first_right,
-            self.mcnemar_p
         );
-        let verdict = match self.mcnemar_p < LEVEL {
+        let verdict = match self.p < LEVEL {
             true => format!(
                 "{better} is better than {worse} on images like these: chance alone would seldom \
                  do this"

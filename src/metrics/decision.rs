@@ -32,8 +32,8 @@ pub struct Coverage {
 /// reach, or `None` if there are none.
 pub fn fit_threshold(mut probabilities: Vec<f32>, sensitivity: f64) -> Option<f32> {
     probabilities.sort_by(|a, b| b.total_cmp(a));
-    let wanted = (sensitivity * probabilities.len() as f64).ceil() as usize;
-    probabilities.get(wanted.max(1) - 1).copied()
+    let rank = rank_of_threshold(sensitivity, probabilities.len());
+    probabilities.get(rank - 1).copied()
 }
 
 /// Fits the threshold of split conformal prediction (Vovk et al. 2005; Sadinle, Lei and Wasserman
@@ -44,10 +44,77 @@ pub fn fit_threshold(mut probabilities: Vec<f32>, sensitivity: f64) -> Option<f3
 /// see [`images_for`].
 pub fn fit_coverage(mut probabilities: Vec<f32>, coverage: f64) -> Option<f32> {
     probabilities.sort_by(|a, b| b.total_cmp(a));
+    let rank = rank_of_coverage(coverage, probabilities.len());
+    probabilities.get(rank - 1).copied()
+}
+
+/// Rank of a fitted threshold among the probabilities that it was fitted to, the highest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// The rank, counted from 1.
+    pub rank: usize,
+    /// Number of probabilities.
+    pub fitted_on: usize,
+}
+
+impl Threshold {
+    /// Returns the rank of the threshold among the probabilities of the class's images.
+    pub fn rank(&self) -> Rank {
+        Rank {
+            rank: rank_of_threshold(self.sensitivity, self.fitted_on),
+            fitted_on: self.fitted_on,
+        }
+    }
+}
+
+impl Coverage {
+    /// Returns the rank of the threshold among the probabilities of the true classes.
+    pub fn rank(&self) -> Rank {
+        Rank {
+            rank: rank_of_coverage(self.coverage, self.fitted_on),
+            fitted_on: self.fitted_on,
+        }
+    }
+}
+
+impl Rank {
+    /// Returns the probability that of `total` new images from the distribution that the threshold
+    /// was fitted to, no more than `hits` reach it.
+    ///
+    /// A threshold of rank k among n is reached by a fraction of all images that has the
+    /// distribution Beta(k, n + 1 - k), whatever the network, so the number of hits is
+    /// beta-binomial.
+    pub fn chance_of_at_most(self, hits: usize, total: usize) -> f64 {
+        let (above, below) = (
+            self.rank,
+            self.fitted_on + 1 - self.rank.min(self.fitted_on),
+        );
+        // Logarithms of factorials: all parameters are whole numbers.
+        let mut sum = 0.0;
+        let factorials: Vec<f64> = std::iter::once(0.0)
+            .chain((1..=total + above + below).map(|number| {
+                sum += (number as f64).ln();
+                sum
+            }))
+            .collect();
+        let beta =
+            |a: usize, b: usize| factorials[a - 1] + factorials[b - 1] - factorials[a + b - 1];
+        let ways = |count: usize| factorials[total] - factorials[count] - factorials[total - count];
+        let chance = |count: usize| {
+            (ways(count) + beta(count + above, total - count + below) - beta(above, below)).exp()
+        };
+        (0..=hits.min(total)).map(chance).sum::<f64>().min(1.0)
+    }
+}
+
+fn rank_of_threshold(sensitivity: f64, count: usize) -> usize {
+    ((sensitivity * count as f64).ceil() as usize).max(1)
+}
+
+fn rank_of_coverage(coverage: f64, count: usize) -> usize {
     // The guarantee counts the new image as well, hence n + 1. The small constant keeps a product
     // that is a whole number from being rounded up.
-    let wanted = ((probabilities.len() + 1) as f64 * coverage - 1e-9).ceil() as usize;
-    probabilities.get(wanted.max(1) - 1).copied()
+    (((count + 1) as f64 * coverage - 1e-9).ceil() as usize).max(1)
 }
 
 /// Returns the least number of images that [`fit_coverage`] needs.
@@ -121,6 +188,24 @@ mod tests {
             let threshold = fit_threshold(list.clone(), sensitivity).expect("some");
             prop_assert!(found(threshold) >= sensitivity);
             prop_assert!(found(f32::from_bits(threshold.to_bits() + 1)) < sensitivity + 1e-12);
+        }
+    }
+
+    /// `scipy.stats.betabinom(m, k, n + 1 - k).cdf(hits)`.
+    #[test]
+    fn what_chance_does_to_new_images_is_beta_binomial() {
+        for (rank, fitted_on, total, hits, expected) in [
+            (24, 30, 83, 54, 0.097_187_776_7),
+            (56, 61, 153, 130, 0.131_016_723_0),
+            (4, 4, 10, 5, 0.125_874_125_9),
+            (1, 1, 1, 0, 0.5),
+            (9, 9, 20, 20, 1.0),
+        ] {
+            let found = Rank { rank, fitted_on }.chance_of_at_most(hits, total);
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{rank} of {fitted_on}: {found}"
+            );
         }
     }
 

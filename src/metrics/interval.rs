@@ -1,5 +1,5 @@
 //! 95 % confidence intervals: Wilson's for a fraction of images, percentiles of the bootstrap
-//! (Efron 1979) for everything else.
+//! (Efron 1979) for everything else. Where resamples can't tell how sure a value is, it has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,51 @@ impl Estimate {
         low: f64::NAN,
         high: f64::NAN,
     };
+
+    /// Returns a value whose interval isn't known.
+    pub fn without_interval(value: f64) -> Self {
+        Self {
+            value,
+            ..Self::NONE
+        }
+    }
+
+    /// Formats the value and its interval as a cell of a table: `0.8290 [0.7510, 0.8870]`, with
+    /// dashes for what does not exist.
+    pub fn in_brackets(&self) -> String {
+        let number = |value: f64| match value.is_nan() {
+            true => "-".to_owned(),
+            false => format!("{value:.4}"),
+        };
+        match self.low.is_nan() {
+            true => format!("{} [-]", number(self.value)),
+            false => format!(
+                "{} [{}, {}]",
+                number(self.value),
+                number(self.low),
+                number(self.high)
+            ),
+        }
+    }
+
+    /// Formats the value and its interval for a sentence: `0.829 (95 %: 0.751 to 0.887)`.
+    pub fn in_words(&self) -> String {
+        let Self { value, low, high } = self;
+        match low.is_nan() {
+            true => format!("{value:.3} (without an interval)"),
+            false => format!("{value:.3} (95 %: {low:.3} to {high:.3})"),
+        }
+    }
+}
+
+/// Number of groups below which resamples of groups tell nothing: their intervals are too narrow.
+pub const FEW_GROUPS: usize = 10;
+
+/// Returns the number of groups, which are numbered without gaps, or `None` if each image is one of
+/// its own.
+pub fn num_groups(groups: &[usize]) -> Option<usize> {
+    let count = groups.iter().max().map_or(0, |last| last + 1);
+    (count < groups.len()).then_some(count)
 }
 
 /// Number of bootstrap resamples.
@@ -67,8 +112,12 @@ pub(super) struct Bootstrap(Vec<Measures>);
 
 impl Bootstrap {
     /// Measures all resamples. `groups[i]` is the group of image `i`; the images of a group are
-    /// drawn together, as they are not independent of each other.
+    /// drawn together, as they are not independent of each other. With fewer than [`FEW_GROUPS`]
+    /// groups there are no resamples, and no intervals.
     pub(super) fn new(measurer: &Measurer<'_>, groups: &[usize], seed: u64) -> Self {
+        if num_groups(groups).is_some_and(|count| count < FEW_GROUPS) {
+            return Self(Vec::new());
+        }
         let draw = |index: u64| measurer.measure(&resample(groups, seed, index));
         Self((0..DRAWS).into_par_iter().map(draw).collect())
     }
@@ -91,51 +140,58 @@ impl Bootstrap {
 }
 
 /// Returns the fraction of hits: with Wilson's interval if every image is a group of its own, else
-/// with that of the bootstrap over `groups`. The result is [`Estimate::NONE`] without images.
+/// with that of the bootstrap over `groups`. Where all or none are hits, which resamples repeat,
+/// Wilson's interval counts groups in place of images. The result is [`Estimate::NONE`] without
+/// images, and has no interval with fewer than [`FEW_GROUPS`] groups.
 pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
     let (part, total) = (
         hits.iter().filter(|hit| **hit).count() as u64,
         hits.len() as u64,
     );
-    let names: BTreeSet<usize> = groups.iter().copied().collect();
     if total == 0 {
         return Estimate::NONE;
     }
-    if names.len() == groups.len() {
-        return wilson(part, total);
-    }
-    let places: BTreeMap<usize, usize> = names
-        .into_iter()
-        .enumerate()
-        .map(|(place, group)| (group, place))
-        .collect();
+    let names: BTreeSet<usize> = groups.iter().copied().collect();
+    let places: BTreeMap<usize, usize> = names.into_iter().zip(0..).collect();
     let groups: Vec<usize> = groups.iter().map(|group| places[group]).collect();
-    let draw = |index: u64| {
-        let counts = resample(&groups, seed, index);
-        let drawn = hits
-            .iter()
-            .zip(&counts)
-            .filter(|(hit, _)| **hit)
-            .map(|(_, count)| f64::from(*count))
-            .sum::<f64>();
-        drawn / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
-    };
-    middle(part as f64 / total as f64, (0..DRAWS).map(draw))
+    let value = part as f64 / total as f64;
+    match num_groups(&groups) {
+        None => wilson(part, total),
+        Some(count) if count < FEW_GROUPS => Estimate::without_interval(value),
+        Some(count) if part == 0 || part == total => of_groups(value, count),
+        Some(_) => {
+            let draw = |index: u64| {
+                let counts = resample(&groups, seed, index);
+                let drawn = hits.iter().zip(&counts);
+                let drawn = drawn
+                    .filter(|(hit, _)| **hit)
+                    .map(|(_, count)| f64::from(*count));
+                drawn.sum::<f64>() / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
+            };
+            middle(value, (0..DRAWS).map(draw))
+        }
+    }
 }
 
-/// Returns `value` with the middle 95 % of the draws that are not NaN.
+/// Returns a fraction that is 0 or 1 in each of so many groups, with Wilson's interval of the
+/// groups.
+pub(super) fn of_groups(value: f64, count: usize) -> Estimate {
+    let count = count as u64;
+    wilson(if value == 0.0 { 0 } else { count }, count)
+}
+
+/// Returns `value` with the middle 95 % of the draws that are not NaN. There is no interval if all
+/// are equal: then the images are too alike for resamples to tell how sure the value is.
 pub(super) fn middle(value: f64, draws: impl Iterator<Item = f64>) -> Estimate {
     let mut found: Vec<f64> = draws.filter(|value| !value.is_nan()).collect();
     found.sort_by(f64::total_cmp);
-    let (low, high) = (quantile(&found, 0.025), quantile(&found, 0.975));
-    if value.is_nan() {
-        Estimate {
-            value,
-            low: f64::NAN,
-            high: f64::NAN,
-        }
-    } else {
-        Estimate { value, low, high }
+    if value.is_nan() || found.first() == found.last() {
+        return Estimate::without_interval(value);
+    }
+    Estimate {
+        value,
+        low: quantile(&found, 0.025),
+        high: quantile(&found, 0.975),
     }
 }
 

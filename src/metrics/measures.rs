@@ -31,6 +31,8 @@ pub(super) struct Measurer<'a> {
     ranks: Vec<usize>,
     /// Log loss and squared error of each image.
     errors: Vec<[f64; 2]>,
+    /// Whether each class is predicted though no image belongs to it.
+    only_predicted: Vec<bool>,
 }
 
 /// Metrics over all images, and the counts that those of each class are computed from.
@@ -179,7 +181,7 @@ impl<'a> Measurer<'a> {
         };
         let (rankings, areas): (Vec<Option<Ranking>>, Vec<Areas>) =
             blocks.into_par_iter().flat_map_iter(of_block).unzip();
-        Self {
+        let mut found = Self {
             judged,
             rankings: rankings.into_iter().flatten().collect(),
             areas,
@@ -189,7 +191,13 @@ impl<'a> Measurer<'a> {
                 .zip(rows)
                 .map(|(label, row)| errors(*label, row))
                 .collect(),
-        }
+            only_predicted: Vec::new(),
+        };
+        let tallies = found.tallies(&ones).into_iter();
+        found.only_predicted = tallies
+            .map(|tally| tally.support == 0 && tally.predicted > 0)
+            .collect();
+        found
     }
 
     /// Computes the metrics with each image counted once. Ranked metrics are computed for any
@@ -226,10 +234,13 @@ impl<'a> Measurer<'a> {
             .map(|class| measures.class(class))
             .collect();
         // scikit-learn's macro averages leave out classes that occur neither as truth nor as
-        // prediction; balanced accuracy leaves out those that are not the truth.
-        let occurs = |scores: &&ClassMeasures| scores.support + scores.predicted > 0;
+        // prediction; balanced accuracy leaves out those that are not the truth. A class that a
+        // resample has no image of is left out too: its recall of 0 would be the resample's fault.
+        let occurs = per_class.iter().zip(&self.only_predicted);
+        let occurs = occurs.filter(|(scores, only)| scores.support > 0 || **only);
+        let occurs: Vec<&ClassMeasures> = occurs.map(|(scores, _)| scores).collect();
         let macro_mean =
-            |of: fn(&ClassMeasures) -> f64| mean(per_class.iter().filter(occurs).map(of));
+            |of: fn(&ClassMeasures) -> f64| mean(occurs.iter().map(|scores| of(scores)));
         let weighted = |of: fn(&ClassMeasures) -> f64| {
             per_class
                 .iter()

@@ -16,14 +16,16 @@ mod temperature;
 
 pub use compare::Comparison;
 pub use confusion::{ClassScores, Confusion, Tally};
-pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, images_for, prediction_set};
-pub use interval::{Estimate, share, wilson};
+pub use decision::{
+    Coverage, Rank, Threshold, fit_coverage, fit_threshold, images_for, prediction_set,
+};
+pub use interval::{Estimate, FEW_GROUPS, num_groups, share, wilson};
 pub use measures::{ClassMeasures, RANKED_CLASSES};
 pub use novelty::{Novelty, NoveltyModel};
 pub use power_law::{Forecast, PowerLaw, forecast};
 pub use predictions::{Bin, ScoredPredictions, calibration_error};
 pub use report::{Calibration, ClassReport, Report};
-pub use significance::{LEVEL, differs, holm};
+pub use significance::{LEVEL, differs, holm, p_cell, p_words};
 pub use temperature::{
     TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval,
 };

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    interval::{Bootstrap, Estimate, wilson},
+    interval::{Bootstrap, Estimate, FEW_GROUPS, num_groups, of_groups, wilson},
     measures::{ClassMeasures, Measurer, RANKED_CLASSES, names},
     predictions::{Bin, ScoredPredictions, calibration_error},
 };
@@ -91,7 +91,9 @@ impl Report {
     /// data each image is one of its own. Fractions of images get Wilson's interval if no two
     /// images share a group. All other metrics get the interval of a bootstrap seeded with `seed`,
     /// except ROC AUC and average precision of more than [`RANKED_CLASSES`] classes, which get
-    /// none.
+    /// none. There are no intervals with fewer than [`FEW_GROUPS`](super::FEW_GROUPS) groups, and
+    /// none where all resamples give the same value; a fraction of 0 or 1 of images in groups then
+    /// has Wilson's of the groups.
     pub fn new(
         judged: &ScoredPredictions<'_>,
         classes: &[String],
@@ -101,20 +103,21 @@ impl Report {
         let measurer = Measurer::new(judged);
         let bootstrap = Bootstrap::new(&measurer, groups, seed);
         let found = measurer.figures();
-        // Groups are numbered without gaps.
-        let are_alone = groups
-            .iter()
-            .max()
-            .is_none_or(|last| last + 1 == groups.len());
+        let grouped = num_groups(groups);
+        let are_alone = grouped.is_none();
         let total = judged.len() as u64;
         let metrics = names(classes.len())
             .into_iter()
             .zip(&found.values)
             .enumerate()
             .map(|(index, (name, value))| {
-                let estimate = match are_alone && SHARES.contains(&name.as_str()) {
-                    true => wilson_or_nothing((value * total as f64).round() as u64, total, *value),
-                    false => bootstrap.interval(*value, |measures| measures.values[index]),
+                let drawn = || bootstrap.interval(*value, |measures| measures.values[index]);
+                let estimate = match (SHARES.contains(&name.as_str()), are_alone) {
+                    (true, true) => {
+                        wilson_or_nothing((value * total as f64).round() as u64, total, *value)
+                    }
+                    (true, false) => whole_or(drawn(), grouped),
+                    (false, _) => drawn(),
                 };
                 (name, estimate)
             });
@@ -123,7 +126,7 @@ impl Report {
             let drawn = |of: Measure| bootstrap.class_interval(of(&scores), class, of);
             let ranked = |of: Measure| match classes.len() <= RANKED_CLASSES {
                 true => drawn(of),
-                false => without_interval(of(&scores)),
+                false => Estimate::without_interval(of(&scores)),
             };
             let share = |part: u64, all: u64, of: Measure| match are_alone {
                 true => wilson_or_nothing(part, all, of(&scores)),
@@ -156,21 +159,23 @@ impl Report {
     }
 }
 
-/// Returns `part / total` with Wilson's interval, or the value without one if `total` is 0.
-fn wilson_or_nothing(part: u64, total: u64, value: f64) -> Estimate {
-    if total == 0 {
-        without_interval(value)
-    } else {
-        wilson(part, total)
+/// Returns a fraction of images that come in groups, if it is 0 or 1, with Wilson's interval of the
+/// groups: all resamples agree on it. Others stay as they are.
+fn whole_or(estimate: Estimate, groups: Option<usize>) -> Estimate {
+    match groups {
+        Some(count) if count >= FEW_GROUPS && [0.0, 1.0].contains(&estimate.value) => {
+            of_groups(estimate.value, count)
+        }
+        _ => estimate,
     }
 }
 
-/// Returns a value whose interval isn't known.
-fn without_interval(value: f64) -> Estimate {
-    Estimate {
-        value,
-        low: f64::NAN,
-        high: f64::NAN,
+/// Returns `part / total` with Wilson's interval, or the value without one if `total` is 0.
+fn wilson_or_nothing(part: u64, total: u64, value: f64) -> Estimate {
+    if total == 0 {
+        Estimate::without_interval(value)
+    } else {
+        wilson(part, total)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tells a difference between some images and the others from chance, and corrects for having
 //! looked more than once.
 
-use super::interval::{DRAWS, resample};
+use super::interval::{DRAWS, num_groups, resample};
 
 /// Significance level below which a difference is reported as one.
 pub const LEVEL: f64 = 0.05;
@@ -21,12 +21,7 @@ pub fn differs(hits: &[bool], inside: &[bool], groups: &[usize], seed: u64) -> f
         }
         counts
     };
-    // Groups are numbered without gaps.
-    if groups
-        .iter()
-        .max()
-        .is_none_or(|last| last + 1 == groups.len())
-    {
+    if num_groups(groups).is_none() {
         return fisher(counts(&vec![1; hits.len()]));
     }
     let share = |[hits, misses]: [u64; 2]| hits as f64 / (hits + misses) as f64;
@@ -35,10 +30,40 @@ pub fn differs(hits: &[bool], inside: &[bool], groups: &[usize], seed: u64) -> f
         .map(|[inside, others]| inside - others)
         .filter(|difference| !difference.is_nan())
         .collect();
-    let tail = |is_there: fn(&f64) -> bool| {
-        (1 + drawn.iter().filter(|value| is_there(value)).count()) as f64 / (1 + drawn.len()) as f64
-    };
-    (2.0 * tail(|value| *value <= 0.0).min(tail(|value| *value >= 0.0))).min(1.0)
+    two_sided(drawn.into_iter())
+}
+
+/// Returns the two-sided p-value of the hypothesis that a difference is 0, from its values in
+/// resamples: twice the smaller fraction of them on one side of 0, where 0 is on both and one more
+/// resample is counted there. NaN without resamples.
+pub(super) fn two_sided(drawn: impl Iterator<Item = f64>) -> f64 {
+    let (mut count, mut below, mut above) = (0.0, 1.0, 1.0);
+    for value in drawn {
+        count += 1.0;
+        below += if value <= 0.0 { 1.0 } else { 0.0 };
+        above += if value >= 0.0 { 1.0 } else { 0.0 };
+    }
+    match count == 0.0 {
+        true => f64::NAN,
+        false => (2.0 * f64::min(below, above) / (count + 1.0)).min(1.0),
+    }
+}
+
+/// Formats a p-value in a sentence: `p = 0.0312`, or `p < 0.0001`.
+pub fn p_words(p: f64) -> String {
+    match p < 0.0001 {
+        true => "p < 0.0001".to_owned(),
+        false => format!("p = {p:.4}"),
+    }
+}
+
+/// Formats a p-value as a cell of a table.
+pub fn p_cell(p: f64) -> String {
+    match (p.is_nan(), p < 0.0001) {
+        (true, _) => "-".to_owned(),
+        (_, true) => "< 0.0001".to_owned(),
+        _ => format!("{p:.4}"),
+    }
 }
 
 /// Returns the two-sided p-value of Fisher's exact test (Fisher 1922): the probability of all

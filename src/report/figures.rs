@@ -263,7 +263,11 @@ pub fn learning_curve(points: &[[f64; 4]], law: Vec<[f64; 2]>) -> Figure {
             y: axis("accuracy", [low, high.min(1.0)]),
             series: vec![series("measured", measured), series("power law", law)],
             bars: Vec::new(),
-            whiskers: points.to_vec(),
+            whiskers: points
+                .iter()
+                .filter(|point| point[2].is_finite())
+                .copied()
+                .collect(),
             has_diagonal: false,
             mark: None,
         })],

@@ -87,7 +87,7 @@ fn slices_have_the_figures_of_their_rows_in_tables_files_and_the_report() {
     assert_eq!(names, ["21 to 25", "27 to 31", "33 to 37", "39 to 43"]);
     assert_eq!(
         sliced[2]["words"][0],
-        "All 24 images are one slice, 22 x 26: there is nothing to compare."
+        "There is one slice, 22 x 26, of 24 images: there is nothing to compare."
     );
 
     let table = place.done(&format!("{evaluate} --by scanner_type"));

@@ -10,7 +10,7 @@ use std::{
 use super::partial::sync_folder;
 pub use super::{
     digest::{digest_from_hex, hex, sha256_hex},
-    partial::{PartialFile, discard_partial_files},
+    partial::{PartialFile, discard_partial_files, held_leftovers_only},
 };
 
 /// Writes `bytes` to `path`, so that a reader finds the old or the new content and never a part.

@@ -96,6 +96,16 @@ impl Write for PartialFile {
     }
 }
 
+/// Removes the working files of ended processes in a folder. Returns whether nothing else was there.
+pub fn held_leftovers_only(folder: &Path) -> bool {
+    let count = || fs::read_dir(folder).map_or(0, Iterator::count);
+    if count() == 0 {
+        return false;
+    }
+    remove_leftovers(folder);
+    count() == 0
+}
+
 /// Removes the working files of this process, which is about to exit. No thread can create or
 /// commit one from then on.
 pub fn discard_partial_files() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use super::refuse_empty;
 use crate::{
     base::{io::files::write_atomic, names, usage::UsageError},
     commands::{
@@ -54,6 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         .words(&args.source)
         .iter()
         .for_each(|words| say(words));
+    refuse_empty(&listing, &args.source)?;
     if let Some(out) = &args.out {
         if out.exists() {
             let out = names::of_path(out);

@@ -2,3 +2,21 @@
 
 pub mod index;
 pub mod shard;
+
+use std::path::Path;
+
+use crate::{
+    base::{names, usage::UsageError},
+    data::listing::Listing,
+};
+
+/// Refuses a source in which there is no image.
+fn refuse_empty(listing: &Listing, source: &Path) -> Result<(), UsageError> {
+    match listing.entries.is_empty() {
+        true => Err(UsageError(format!(
+            "found no image, expected one or more: {}",
+            names::of_path(source)
+        ))),
+        false => Ok(()),
+    }
+}

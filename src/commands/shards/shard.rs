@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use super::refuse_empty;
 use crate::{
-    base::{io::files::with_path, names, progress::Progress, usage::UsageError},
+    base::{io::files::with_path, names, progress::Progress, usage::UsageError, words::counted},
     commands::{
         common::{exit_status::ExitStatus, folders},
         ui::{self, Terminal, say},
@@ -50,12 +51,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         .words(&args.source)
         .iter()
         .for_each(|words| say(words));
+    refuse_empty(&listing, &args.source)?;
     if let Some(file) = listing.unreadable.first() {
         let (reason, path) = (&file.reason, names::of_path(&file.path));
         return Err(UsageError(format!(
-            "found {} files that can't be opened, expected none; remove them or take them out of \
-             the list; the first: {path}: {reason}",
-            listing.unreadable.len()
+            "found {} that can't be opened, expected none; remove them or take them out of the \
+             list; the first: {path}: {reason}",
+            counted(listing.unreadable.len(), "file")
         ))
         .into());
     }
@@ -106,8 +108,9 @@ fn pack_part(
         out.to_owned()
     };
     ui::print(&format!(
-        "Wrote {} images to {num_shards} shards: {}\nTrain on them with --set data.{key}={}\n",
-        entries.len(),
+        "Wrote {} to {}: {}\nTrain on them with --set data.{key}={}\n",
+        counted(entries.len(), "image"),
+        counted(num_shards, "shard"),
         names::of_path(out),
         names::of_path(&source)
     ))?;

@@ -11,7 +11,7 @@ use super::{
     words::{summary_table, warn},
 };
 use crate::{
-    base::{io::files::write_atomic, names},
+    base::{io::files::write_atomic, names, usage::UsageError, words::counted},
     checkpoint::{Ensemble, RunFolder},
     commands::{
         common::{contact_sheet, exit_status::ExitStatus, inputs},
@@ -131,6 +131,8 @@ fn train(
 ) -> anyhow::Result<ExitStatus> {
     let members = members(config, compute, folder);
     let (own, path) = (&members.own, folder.path());
+    let mut parts = parts(&members, &data);
+    refuse_equal(&members, &parts)?;
     say(&format!("Run folder: {}", names::of_path(path)));
     if Ensemble::open(path)?.is_none() {
         own.write()?;
@@ -142,7 +144,6 @@ fn train(
             write_atomic(&path.join("augmentation.png"), &sample)?;
         }
     }
-    let mut parts = parts(&members, &data);
     drop(data);
     let mut epochs = Vec::new();
     for (index, part) in parts.iter_mut().enumerate() {
@@ -152,6 +153,25 @@ fn train(
         }
     }
     present(&members, &parts, &epochs)
+}
+
+/// Refuses fractions that have the same images, as small ones of few groups have: they would be two
+/// points of the curve.
+fn refuse_equal(members: &Members, parts: &[TrainingData]) -> Result<(), UsageError> {
+    let fraction = |index: usize| members.members[index].config.train.fraction.unwrap_or(1.0);
+    for (index, pair) in parts.windows(2).enumerate() {
+        let [more, fewer] = [&pair[0], &pair[1]].map(|part| part.train.images.len());
+        if more == fewer {
+            return Err(UsageError(format!(
+                "train.learning_curve: {} and {} take the same {}, as groups and copies stay \
+                 together; leave one of them out",
+                fraction(index + 1),
+                fraction(index),
+                counted(more, "image")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Measures all networks and presents the curve.

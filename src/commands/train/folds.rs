@@ -21,7 +21,7 @@ use crate::{
     },
     config::Config,
     data::{TrainingData, table::to_csv},
-    evaluation::{Evaluation, page::OUT_OF_FOLD},
+    evaluation::{Evaluation, images::OUT_OF_FOLD},
     nn::device::Compute,
     train::Session,
 };

@@ -22,8 +22,8 @@ use crate::{
     },
     evaluation::{
         Evaluation,
-        images::{EvalSet, RUNS_TEST, RUNS_VALIDATION},
-        page::{self, OUT_OF_FOLD, Subject},
+        images::{EvalSet, OUT_OF_FOLD, RUNS_TEST, RUNS_VALIDATION},
+        page::{self, Subject},
         place,
         predictor::Predictor,
     },

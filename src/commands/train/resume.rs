@@ -10,7 +10,7 @@ use super::{
     words::warn,
 };
 use crate::{
-    base::{names, usage::UsageError},
+    base::{names, usage::UsageError, words::listed},
     checkpoint::{self, Ensemble, RunFolder},
     commands::{
         common::{
@@ -79,6 +79,30 @@ pub(super) fn run(
     resume_at(args, shared, folder, process)
 }
 
+/// Describes what `calibrate` has fitted to the best epoch of a run, which a better one won't have;
+/// `None` if there is nothing.
+fn fitted_words(run: &Path) -> Option<String> {
+    let meta = checkpoint::read_meta(&run.join("best")).ok()?;
+    let fitted = [
+        (meta.temperature != 1.0, "a temperature"),
+        (meta.threshold.is_some(), "a threshold"),
+        (meta.coverage.is_some(), "prediction sets"),
+        (meta.novelty.is_some(), "novelty"),
+    ];
+    let fitted: Vec<String> = fitted
+        .into_iter()
+        .filter(|(is_there, _)| *is_there)
+        .map(|(_, name)| name.to_owned())
+        .collect();
+    (!fitted.is_empty()).then(|| {
+        format!(
+            "The best epoch has {} from `emberlens calibrate`: a better one replaces it without, \
+             and is to be calibrated anew",
+            listed(&fitted)
+        )
+    })
+}
+
 /// Resumes a run from one of its checkpoints. Only rank 0 has the lock, `folder`; for a dry run,
 /// none has.
 fn resume_at(
@@ -101,6 +125,9 @@ fn resume_at(
     data.survey = Scan::default();
     session.join(ranks, &data)?;
     session.remarks.iter().for_each(|remark| say(remark));
+    if let Some(words) = fitted_words(run).filter(|_| session.finished().is_none()) {
+        say(&words);
+    }
     if args.dry_run {
         say("A dry run: the run can be resumed.");
         return Ok(ExitStatus::Done);

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Part of the key. Raise it when an index holds other things.
-const VERSION: &str = "emberlens shard 1";
+const VERSION: &str = "emberlens shard 2";
 
 /// Number of bytes at the end of a shard that its key contains. Writers pad with zeros up to 10
 /// KiB.
@@ -77,7 +77,7 @@ pub struct Member {
 struct Index {
     /// The files other than labels, sorted by name.
     members: Vec<Member>,
-    /// Number of symbolic links, which hold no bytes.
+    /// Number of links that hold no bytes: symbolic ones, and others to files that aren't there.
     num_links: usize,
 }
 
@@ -104,7 +104,8 @@ impl Shard {
         &self.index.members
     }
 
-    /// Returns the number of symbolic links in the shard, which hold no bytes.
+    /// Returns the number of links in the shard that hold no bytes: symbolic ones, and others to
+    /// files that aren't there.
     pub fn num_links(&self) -> usize {
         self.index.num_links
     }
@@ -354,11 +355,12 @@ impl Reading {
             let place = |member: &Member| (member.name.clone(), member.clone());
             self.members.iter().map(place).collect()
         };
-        let linked = self.links.into_iter().filter_map(|(name, target)| {
-            let target = places.get(&target)?.clone();
-            Some(Member { name, ..target })
-        });
-        self.members.extend(linked);
+        for (name, target) in self.links {
+            match places.get(&target).cloned() {
+                Some(target) => self.members.push(Member { name, ..target }),
+                None => self.num_links += 1,
+            }
+        }
         // Of members with equal names the last one counts, as where a tar file is unpacked.
         self.members.reverse();
         self.members.sort_by(|a, b| a.name.cmp(&b.name));
@@ -406,7 +408,7 @@ fn label_of(entry: &mut Entry<'_, impl Read>, extension: &str) -> io::Result<Opt
         field_of(&bytes)
     } else {
         let text = String::from_utf8(bytes).ok();
-        text.map(|text| text.trim().to_owned())
+        text.map(|text| text.trim_start_matches('\u{feff}').trim().to_owned())
     };
     Ok(text.filter(|text| !text.is_empty() && !text.contains('\n')))
 }

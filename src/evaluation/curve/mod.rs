@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Serialize;
 
 use super::{Evaluation, RunComparison, corrected, slices::hits, subset::SEED};
-use crate::metrics::{Estimate, PowerLaw, forecast};
+use crate::{
+    base::names,
+    metrics::{Estimate, PowerLaw, forecast},
+};
 
 /// A learning curve.
 #[derive(Clone, Debug, Serialize)]
@@ -70,7 +73,12 @@ impl LearningCurve {
     pub fn of(networks: &[Trained<'_>]) -> anyhow::Result<Self> {
         let pairs = networks.windows(2).map(|pair| {
             let paths = [pair[0].path, pair[1].path];
-            pair[0].evaluation.compare(&pair[1].evaluation, paths)
+            let comparison = pair[0].evaluation.compare(&pair[1].evaluation, paths)?;
+            // Kept with the larger one.
+            Ok(RunComparison {
+                with: names::of_path(pair[0].path),
+                ..comparison
+            })
         });
         let comparisons = corrected(pairs.collect::<anyhow::Result<_>>()?);
         let comparisons = std::iter::once(None).chain(comparisons.into_iter().map(Some));

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use super::{CurvePoint, LearningCurve};
 use crate::{
     base::{io::files::write_atomic, names, words::counted},
-    metrics::Estimate,
+    metrics::{Estimate, p_cell},
     report::{Figure, PAGE, Page, Section, Table, learning_curve, text_table::table_text},
 };
 
@@ -38,15 +38,16 @@ impl LearningCurve {
         };
         vec![
             format!(
-                "{verdict}: with twice as many, {}, the accuracy would change by {:+.3} (95 %: \
-                 {:+.3} to {:+.3}), to {:.3} (95 %: {:.3} to {:.3}).",
+                "{verdict}: by the curve, accuracy goes from {:.3} to {} with twice as many, {}: a \
+                 change of {:+.3}{}.",
+                then.value - gain.value,
+                then.in_words(),
                 2 * last.training_images,
                 gain.value,
-                gain.low,
-                gain.high,
-                then.value,
-                then.low,
-                then.high
+                match gain.low.is_nan() {
+                    true => String::new(),
+                    false => format!(" (95 %: {:+.3} to {:+.3})", gain.low, gain.high),
+                }
             ),
             format!(
                 "That continues the curve as a power of the number of training images, and is as \
@@ -72,18 +73,15 @@ impl LearningCurve {
         let row = |point: &CurvePoint| {
             let accuracy = point.metric("accuracy");
             let step = point.comparison.as_ref();
-            let p = step.map(|of| of.corrected_p.unwrap_or(of.found.mcnemar_p));
+            let p = step.map(|of| of.corrected_p.unwrap_or(of.found.p));
             let difference = step.map(|of| of.found.differences["accuracy"].value);
             vec![
                 point.fraction.to_string(),
                 point.training_images.to_string(),
                 point.best_epoch.to_string(),
-                format!(
-                    "{:.4} [{:.4}, {:.4}]",
-                    accuracy.value, accuracy.low, accuracy.high
-                ),
+                accuracy.in_brackets(),
                 difference.map_or_else(|| "-".to_owned(), |value| format!("{value:+.4}")),
-                p.map_or_else(|| "-".to_owned(), |p| format!("{p:.4}")),
+                p.map_or_else(|| "-".to_owned(), p_cell),
                 format!("{:.4}", point.metric("macro_f1").value),
                 format!("{:.4}", point.metric("log_loss").value),
             ]

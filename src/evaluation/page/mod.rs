@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, anyhow};
 
-pub use subject::{OUT_OF_FOLD, Subject};
+pub use subject::Subject;
 
 use super::{Evaluation, Folds, Repeats};
 use crate::{

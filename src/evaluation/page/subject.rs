@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     checkpoint::Checkpoint,
     data::table::{SplitRow, read_split},
-    evaluation::Evaluation,
+    evaluation::{Evaluation, images::OUT_OF_FOLD},
     nn::device::Compute,
     record::{history_csv, read_history},
     train::history,
@@ -25,10 +25,6 @@ pub struct Subject<'a> {
     /// The device.
     pub compute: &'a Compute,
 }
-
-/// Name of the images of a cross-validation, each classified by the network of the fold that held
-/// it back.
-pub const OUT_OF_FOLD: &str = "out-of-fold";
 
 impl Subject<'_> {
     /// Returns the network; of several, the first.

@@ -127,7 +127,7 @@ impl Subject<'_> {
         let report = &per_class[class];
         Some(format!(
             "Found least often: {class}, {} of its {} images.",
-            shown(report.intervals.recall),
+            report.intervals.recall.in_words(),
             report.measures.support
         ))
     }
@@ -263,16 +263,11 @@ impl Subject<'_> {
     }
 }
 
-/// Formats an estimate with its interval.
-fn shown(Estimate { value, low, high }: Estimate) -> String {
-    format!("{value:.3} (95 %: {low:.3} to {high:.3})")
-}
-
 /// Formats the accuracy among metrics.
 fn accuracy(metrics: &BTreeMap<String, Estimate>) -> String {
     metrics
         .get("accuracy")
-        .map(|estimate| shown(*estimate))
+        .map(Estimate::in_words)
         .unwrap_or_default()
 }
 

@@ -16,6 +16,7 @@ use crate::{
         batches::dataset::{Image, ImageSet},
         listing::Values,
         pixels::image_stats::ImageStats,
+        shards::is_shard,
     },
 };
 
@@ -61,7 +62,14 @@ impl By {
                 column: (!columns.is_empty()).then(|| columns.into_iter().flatten().collect()),
             })
         };
-        Ok(wanted.iter().map(by).collect::<Result<_, _>>()?)
+        // A name that is given twice would be tested twice.
+        let mut different: Vec<&String> = Vec::new();
+        for name in wanted {
+            if !different.contains(&name) {
+                different.push(name);
+            }
+        }
+        Ok(different.into_iter().map(by).collect::<Result<_, _>>()?)
     }
 
     /// Returns the slice of each image of a set, whose files `files` are about.
@@ -134,7 +142,15 @@ impl FileFacts {
 /// Returns the folder of each image, from the deepest one that has all of them, without folders
 /// named as its class.
 fn folders(set: &ImageSet) -> Vec<String> {
-    let parent = |image: &Image| image.path.parent().unwrap_or(Path::new("")).to_owned();
+    // A shard is no folder: in which of them an image lies was drawn.
+    let parent = |image: &Image| {
+        let folder = image.path.parent().unwrap_or(Path::new(""));
+        let shard = image.path.ancestors().skip(1).find(|above| is_shard(above));
+        match shard.filter(|_| !image.path.is_file()) {
+            Some(shard) => folder.strip_prefix(shard).unwrap_or(folder).to_owned(),
+            None => folder.to_owned(),
+        }
+    };
     let parents: Vec<PathBuf> = set.images.iter().map(parent).collect();
     let mut common = parents.first().cloned().unwrap_or_default();
     while !parents.iter().all(|path| path.starts_with(&common)) {

@@ -321,7 +321,7 @@ mod tests {
         );
         assert_eq!(
             found.words,
-            ["All 141 images are one slice, png: there is nothing to compare."]
+            ["There is one slice, png, of 141 images: there is nothing to compare."]
         );
     }
 

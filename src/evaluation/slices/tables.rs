@@ -9,7 +9,7 @@ use crate::{
         words::{counted, listed},
     },
     evaluation::Evaluation,
-    metrics::{Estimate, LEVEL},
+    metrics::{Estimate, LEVEL, p_cell, p_words},
     report::{Figure, Interval, Intervals, Panel, Table},
 };
 
@@ -46,9 +46,9 @@ impl Slicing {
     pub(super) fn describe(&self, tests: usize) -> Vec<String> {
         if let [slice] = &self.slices[..] {
             return vec![format!(
-                "All {} are one slice, {}: there is nothing to compare.",
-                counted(slice.images, "image"),
-                of_text(&slice.name)
+                "There is one slice, {}, of {}: there is nothing to compare.",
+                of_text(&slice.name),
+                counted(slice.images, "image")
             )];
         }
         let small = self.slices.iter().filter(|slice| slice.too_small);
@@ -88,15 +88,14 @@ impl Slicing {
             }
             false => "chance alone often does as much",
         };
-        let Estimate { value, low, high } = slice.metric("accuracy");
         format!(
-            "By {by}, {} is the {}: accuracy {value:.3} (95 %: {low:.3} to {high:.3}) on \
-             {}, {:.3} below the others; {}, {}: {verdict}.",
+            "By {by}, {} is the {}: accuracy {} on {}, {:.3} below the others; {}, {}: {verdict}.",
             of_text(&slice.name),
             match count {
                 1 => "only slice large enough to tell".to_owned(),
                 count => format!("worst of {count} slices"),
             },
+            slice.metric("accuracy").in_words(),
             counted(slice.images, "image"),
             -slice.difference,
             p_words(p),
@@ -146,16 +145,15 @@ impl Slicing {
         ];
         let head = head.into_iter().chain(COLUMNS.map(|(_, title)| title));
         let row = |slice: &Slice| {
-            let Estimate { value, low, high } = slice.metric("accuracy");
             let p = match slice.corrected_p {
-                Some(p) => format!("{p:.4}"),
+                Some(p) => p_cell(p),
                 None if slice.too_small => "too small".to_owned(),
                 None => "-".to_owned(),
             };
             let own = [
                 slice.name.clone(),
                 slice.images.to_string(),
-                format!("{} [{}, {}]", number(value), number(low), number(high)),
+                slice.metric("accuracy").in_brackets(),
                 match slice.difference.is_nan() {
                     true => "-".to_owned(),
                     false => format!("{:+.4}", slice.difference),
@@ -192,14 +190,6 @@ impl Slicing {
             })
         };
         DRAWN.map(panel).into()
-    }
-}
-
-/// Formats a p-value in a sentence.
-fn p_words(p: f64) -> String {
-    match p < 0.0001 {
-        true => "p < 0.0001".to_owned(),
-        false => format!("p = {p:.4}"),
     }
 }
 

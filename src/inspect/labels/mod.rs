@@ -96,7 +96,7 @@ impl DoubtfulLabel {
 /// `None` if fewer than two classes have enough images or the model's skill is too low.
 pub(super) fn judge(survey: &Scan, judge: &Judge) -> Option<Labels> {
     let is_known = |seen: &&ScannedImage| match judge {
-        Judge::Networks(found) => found.has(&seen.entry),
+        Judge::Networks(found) => found.has(seen),
         Judge::Looks | Judge::Features(_) => true,
     };
     let classes = classes_of(survey.seen.iter().filter(is_known));
@@ -121,9 +121,8 @@ pub(super) fn judge(survey: &Scan, judge: &Judge) -> Option<Labels> {
             (judgment, features.words.clone(), true)
         }
         Judge::Networks(found) => {
-            let entry = |index: &usize| &survey.seen[*index].entry;
-            let entries: Vec<_> = judged.iter().map(entry).collect();
-            let logits = found.logits(&entries, &classes);
+            let images: Vec<_> = judged.iter().map(|index| &survey.seen[*index]).collect();
+            let logits = found.logits(&images, &classes);
             let judgment = Judgment::of_logits(&logits, &labels, classes.len());
             (judgment, found.words.clone(), false)
         }

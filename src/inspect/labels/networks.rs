@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    base::names::{of_path, of_text},
-    data::listing::Entry,
-};
+use crate::{base::names::of_text, data::duplicates::scan::ScannedImage};
 
 /// Probability in place of less: the logarithm of zero is infinite.
 const LEAST: f64 = 1e-9;
@@ -18,27 +15,27 @@ pub struct HeldOut {
     pub words: String,
     /// Class names.
     pub classes: Vec<String>,
-    /// By the path of the image, indices of classes with their probabilities. What is missing to
-    /// one is spread over the other classes.
-    pub rows: BTreeMap<String, Vec<(usize, f64)>>,
+    /// By the digest of the image's pixels, indices of classes with their probabilities. What is
+    /// missing to one is spread over the other classes.
+    pub rows: BTreeMap<[u8; 32], Vec<(usize, f64)>>,
 }
 
 impl HeldOut {
     /// Whether there are probabilities of an image, and its class is one of the networks'.
-    pub(super) fn has(&self, entry: &Entry) -> bool {
-        self.rows.contains_key(&of_path(&entry.path))
-            && self.classes.contains(&of_text(&entry.class))
+    pub(super) fn has(&self, seen: &ScannedImage) -> bool {
+        self.rows.contains_key(&seen.facts.pixels)
+            && self.classes.contains(&of_text(&seen.entry.class))
     }
 
     /// Returns the logarithm of each class's probability for each image, `[images][classes]`.
-    pub(super) fn logits(&self, entries: &[&Entry], classes: &[&str]) -> Vec<Vec<f32>> {
+    pub(super) fn logits(&self, images: &[&ScannedImage], classes: &[&str]) -> Vec<Vec<f32>> {
         let position = |class: &&str| {
             let name = of_text(class);
             self.classes.iter().position(|known| *known == name)
         };
         let positions: Vec<Option<usize>> = classes.iter().map(position).collect();
-        let of_entry = |entry: &&Entry| {
-            let row = self.rows.get(&of_path(&entry.path));
+        let of_image = |seen: &&ScannedImage| {
+            let row = self.rows.get(&seen.facts.pixels);
             let row = row.map_or(&[][..], Vec::as_slice);
             let known: f64 = row.iter().map(|(_, probability)| probability).sum();
             let rest = (1.0 - known) / (self.classes.len() - row.len()).max(1) as f64;
@@ -51,6 +48,6 @@ impl HeldOut {
             };
             positions.iter().map(logit).collect()
         };
-        entries.iter().map(of_entry).collect()
+        images.iter().map(of_image).collect()
     }
 }

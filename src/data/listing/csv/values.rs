@@ -56,7 +56,8 @@ impl Values {
     /// all columns, case doesn't count, nor do underscores for spaces and hyphens.
     pub fn column(&self, name: &str) -> Option<BTreeMap<PathBuf, String>> {
         let same = |found: &String| plain(found) == plain(name);
-        let column = self.names.iter().position(same)?;
+        let exact = self.names.iter().position(|found| found == name);
+        let column = exact.or_else(|| self.names.iter().position(same))?;
         let value = |(file, fields): &(PathBuf, Vec<String>)| {
             (
                 file.clone(),

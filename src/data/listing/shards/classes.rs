@@ -2,47 +2,57 @@
 //! `classes.txt`, or else the folder in its name.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
 use crate::{
     base::{
         io::http::{Remote, is_address},
-        names,
+        names, words,
     },
-    data::{listing::Kind, shards::Member},
+    data::{
+        listing::{Kind, Part},
+        shards::Member,
+    },
 };
+
+use super::Image;
 
 /// The file beside shards with the name of a class on each line, in the order of their numbers.
 const NAMES: &str = "classes.txt";
 
-/// Returns the class of each image of `shards`, or why it has none.
+/// Returns the class of each image, or why it has none.
 ///
 /// # Errors
-/// Returns the reason if there is no image with a class, or if a label is a number that
-/// `classes.txt` has no line for.
-pub(super) fn of(
-    images: &[&Member],
-    shards: &[PathBuf],
-) -> Result<Vec<Result<String, Kind>>, String> {
+/// Returns the reason if there is no image with a class, if a label is a number that the
+/// `classes.txt` beside its shard has no line for, or if the folders are parts rather than classes.
+pub(super) fn of(images: &[Image<'_>]) -> Result<Vec<Result<String, Kind>>, String> {
     if images.is_empty() {
         return Err("found no image".to_owned());
     }
-    if images.iter().any(|image| image.label.is_some()) {
-        let names = names_beside(shards)?;
-        let class = |image: &&Member| match &image.label {
-            Some(label) => named(label, names.as_deref())
+    let members: Vec<&Member> = images.iter().map(|image| image.member).collect();
+    if members.iter().any(|member| member.label.is_some()) {
+        let folder = |image: &Image<'_>| image.shard.parent().unwrap_or(Path::new("")).to_owned();
+        // Numbers of different folders may stand for different classes.
+        let mut names = BTreeMap::new();
+        for folder in images.iter().map(folder).collect::<BTreeSet<_>>() {
+            let found = names_in(&folder)?;
+            names.insert(folder, found);
+        }
+        let class = |image: &Image<'_>| match &image.member.label {
+            Some(label) => named(label, names[&folder(image)].as_deref())
                 .map(Ok)
-                .map_err(|reason| format!("{reason}, the label of {}", image.name)),
+                .map_err(|reason| format!("{reason}, the label of {}", image.member.name)),
             None => Ok(Err(Kind::Unlabeled)),
         };
         return images.iter().map(class).collect();
     }
-    let level = level_of(images);
-    let class = |image: &&Member| folders(image).nth(level).map(str::to_owned);
-    let classes: Vec<_> = images.iter().map(class).collect();
+    let level = level_of(&members);
+    let class = |member: &&Member| folders(member).nth(level).map(str::to_owned);
+    let classes: Vec<_> = members.iter().map(class).collect();
     if classes.iter().all(Option::is_none) {
         return Err(format!(
             "found {} images without a class, expected a folder in their names, as in cats/01.jpg, \
@@ -50,14 +60,25 @@ pub(super) fn of(
             images.len()
         ));
     }
+    let different: BTreeSet<&String> = classes.iter().flatten().collect();
+    let parts = different.iter().map(|name| Part::from_name(name));
+    if different.len() > 1
+        && parts.clone().all(|part| part.is_some())
+        && parts.flatten().any(|part| part == Part::Train)
+    {
+        let names: Vec<String> = different.into_iter().cloned().collect();
+        return Err(format!(
+            "found the parts {} in shards, expected classes; pack each part by itself",
+            words::listed(&names)
+        ));
+    }
     let or_kind = |class: Option<String>| class.ok_or(Kind::WithoutClass);
     Ok(classes.into_iter().map(or_kind).collect())
 }
 
-/// Returns the lines of `classes.txt` beside the first shard, if it is there.
-fn names_beside(shards: &[PathBuf]) -> Result<Option<Vec<String>>, String> {
-    let folder = shards.first().and_then(|shard| shard.parent());
-    let path = folder.unwrap_or(Path::new("")).join(NAMES);
+/// Returns the lines of the `classes.txt` in a folder of shards, if it is there.
+fn names_in(folder: &Path) -> Result<Option<Vec<String>>, String> {
+    let path = folder.join(NAMES);
     let text = if is_address(&path) {
         Remote::find(&path.to_string_lossy()).and_then(|remote| {
             let length = remote.length();
@@ -67,7 +88,24 @@ fn names_beside(shards: &[PathBuf]) -> Result<Option<Vec<String>>, String> {
         fs::read_to_string(&path)
     };
     match text {
-        Ok(text) => Ok(Some(text.lines().map(names::of_text).collect())),
+        Ok(text) => {
+            // Editors on Windows begin a file with a byte order mark.
+            let lines = text.trim_start_matches('\u{feff}').lines();
+            let lines: Vec<String> = lines.map(|line| names::of_text(line.trim())).collect();
+            let first = |line: &String| lines.iter().position(|other| other == line);
+            let again = (0..lines.len())
+                .find(|at| !lines[*at].is_empty() && first(&lines[*at]) != Some(*at));
+            match again {
+                None => Ok(Some(lines)),
+                Some(again) => Err(format!(
+                    "found {} on lines {} and {} of {}, expected another name on each",
+                    lines[again],
+                    first(&lines[again]).unwrap_or_default() + 1,
+                    again + 1,
+                    names::of_path(&path)
+                )),
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("can't read {}: {error}", names::of_path(&path))),
     }

@@ -18,7 +18,7 @@ use super::{
     walk,
 };
 use crate::{
-    base::{io::http::is_address, names},
+    base::{io::http::is_address, names, words},
     data::{
         error::DataError,
         shards::{self, Member, Shard, compressed, is_shard},
@@ -28,6 +28,7 @@ use crate::{
 /// An image in a shard.
 struct Image<'a> {
     path: PathBuf,
+    shard: &'a Path,
     member: &'a Member,
 }
 
@@ -109,6 +110,7 @@ pub(super) fn list(
                 Some(kind) => listing.passed_over.add(kind, &image),
                 None => images.push(Image {
                     path: image,
+                    shard: path,
                     member,
                 }),
             }
@@ -117,13 +119,13 @@ pub(super) fn list(
     let num_links: usize = opened.iter().map(|shard| shard.num_links()).sum();
     if num_links > 0 {
         listing.notes.push(format!(
-            "{} has {num_links} symbolic links, which hold no image; pack them with tar \
-             --dereference",
-            names::of_path(source)
+            "{} has {} that hold no image: symbolic ones, or to files that aren't in it; pack them \
+             with tar --dereference --hard-dereference",
+            names::of_path(source),
+            words::counted(num_links, "link")
         ));
     }
-    let members: Vec<_> = images.iter().map(|image| image.member).collect();
-    let classes = classes::of(&members, paths).map_err(|reason| {
+    let classes = classes::of(&images).map_err(|reason| {
         let words = listing.words(source).into_iter();
         let more: String = words.map(|words| format!("; {words}")).collect();
         DataError::Classes(format!("{reason}: {}{more}", names::of_path(source)))
