@@ -174,6 +174,43 @@ mod tests {
         assert_eq!(mcnemar(0, 0), 1.0);
     }
 
+    /// One network is right on 20 images of one group that the other is wrong on, and wrong on one
+    /// image in each of three groups: by images, a clear difference.
+    #[test]
+    fn where_images_come_in_groups_the_groups_decide() {
+        let labels: Vec<usize> = (0..240).map(|index| index % 2).collect();
+        let rows = |is_wrong: &dyn Fn(usize) -> bool| -> Vec<Vec<f32>> {
+            let row = |(index, label): (usize, &usize)| match (*label == 0) != is_wrong(index) {
+                true => vec![0.9, 0.1],
+                false => vec![0.1, 0.9],
+            };
+            labels.iter().enumerate().map(row).collect()
+        };
+        let (first, second) = (rows(&|at| at < 20), rows(&|at| [25, 45, 65].contains(&at)));
+        let compared = |groups: &[usize]| {
+            Comparison::new(&judge(&labels, &first), &judge(&labels, &second), groups, 0)
+        };
+        let alone = compared(&(0..240).collect::<Vec<_>>());
+        assert!(alone.p < 0.001 && alone.p == alone.mcnemar_p, "{alone:?}");
+        let grouped = compared(&(0..240).map(|index| index / 20).collect::<Vec<_>>());
+        assert!(
+            grouped.p > LEVEL && grouped.mcnemar_p == alone.mcnemar_p,
+            "{grouped:?}"
+        );
+        let words = grouped.words("a", "b");
+        assert!(
+            words.contains("by a bootstrap over groups")
+                && words.contains("does not show that b is better"),
+            "{words}"
+        );
+        let few = compared(&(0..240).map(|index| index / 60).collect::<Vec<_>>());
+        assert!(
+            few.p.is_nan() && few.differences["accuracy"].low.is_nan(),
+            "{few:?}"
+        );
+        assert!(few.words("a", "b").contains("fewer than 10 groups"));
+    }
+
     fn judge<'a>(labels: &[usize], rows: &'a [Vec<f32>]) -> ScoredPredictions<'a> {
         ScoredPredictions::new(labels.to_vec(), rows.iter().map(Vec::as_slice).collect(), 2)
     }

@@ -215,3 +215,51 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let above = (below + 1).min(last);
     sorted[below] + (sorted[above] - sorted[below]) * (at - below as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_groups_have_no_interval_and_those_that_agree_have_wilsons_of_groups() {
+        let hits = |wrong: usize| -> Vec<bool> { (0..60).map(|at| at >= wrong).collect() };
+        let groups = |count: usize| -> Vec<usize> { (0..60).map(|at| at % count).collect() };
+        for (wrong, count, expected) in [
+            (6, 60, Some(wilson(54, 60))),
+            (6, 1, None),
+            (6, 9, None),
+            (0, 9, None),
+            (0, 12, Some(wilson(12, 12))),
+            (60, 12, Some(wilson(0, 12))),
+        ] {
+            let value = (60 - wrong) as f64 / 60.0;
+            let expected = expected.unwrap_or(Estimate::without_interval(value));
+            let found = share(&hits(wrong), &groups(count), 0);
+            assert_eq!(
+                format!("{found:?}"),
+                format!("{expected:?}"),
+                "{wrong} in {count}"
+            );
+        }
+        // Groups differ: five are all wrong, and the interval is wider than that of images.
+        let by_group: Vec<bool> = (0..60).map(|at| at % 12 >= 5).collect();
+        let found = share(&by_group, &groups(12), 0);
+        let of_images = wilson(35, 60);
+        assert!(
+            found.low < of_images.low && found.high > of_images.high,
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_all_resamples_agree_on_has_no_interval() {
+        let none = middle(1.0, [1.0, 1.0, f64::NAN].into_iter());
+        assert!(none.value == 1.0 && none.low.is_nan() && none.high.is_nan());
+        assert_eq!(none.in_brackets(), "1.0000 [-]");
+        assert_eq!(none.in_words(), "1.000 (without an interval)");
+        let some = middle(0.5, [0.25, 0.75].into_iter());
+        assert_eq!(some.in_brackets(), "0.5000 [0.2625, 0.7375]");
+        assert_eq!(some.in_words(), "0.500 (95 %: 0.263 to 0.738)");
+        assert_eq!(Estimate::NONE.in_brackets(), "- [-]");
+    }
+}

@@ -230,6 +230,34 @@ mod tests {
         }
     }
 
+    /// Each class in two groups, so that most resamples lack one: its recall isn't 0 then.
+    #[test]
+    fn classes_that_a_resample_lacks_are_left_out_of_its_averages() {
+        let labels: Vec<usize> = (0..200).map(|at| at / 20).collect();
+        let row = |(at, label): (usize, &usize)| {
+            let predicted = if at % 5 == 0 {
+                (label + 1) % 10
+            } else {
+                *label
+            };
+            (0..10)
+                .map(|class| if class == predicted { 0.9 } else { 0.01 })
+                .collect()
+        };
+        let rows: Vec<Vec<f32>> = labels.iter().enumerate().map(row).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let groups: Vec<usize> = (0..200).map(|at| at / 10).collect();
+        let classes: Vec<String> = (0..10).map(|class| class.to_string()).collect();
+        let scored = ScoredPredictions::new(labels, rows, 10);
+        let found = Report::new(&scored, &classes, &groups, 0).metrics;
+        let recall = found["macro_recall"];
+        assert_eq!(recall, found["balanced_accuracy"]);
+        let f1 = found["macro_f1"];
+        for Estimate { value, low, high } in [recall, f1, found["macro_precision"]] {
+            assert!(low <= value && value <= high, "{value} in [{low}, {high}]");
+        }
+    }
+
     /// Compares with `scripts/reference/metrics.py`.
     #[test]
     fn every_measure_is_scikit_learns() {

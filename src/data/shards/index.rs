@@ -214,6 +214,7 @@ fn index(path: &Path, length: u64) -> Result<Index, DataError> {
             .add(entry.map_err(damaged)?, length, false)
             .map_err(damaged)?;
     }
+    refuse_more(archive.into_inner()).map_err(damaged)?;
     reading.done(length).map_err(damaged)
 }
 
@@ -227,7 +228,25 @@ fn index_whole(path: &Path, file: impl Read, length: u64) -> Result<Index, DataE
             .add(entry.map_err(damaged)?, length, true)
             .map_err(damaged)?;
     }
+    refuse_more(archive.into_inner()).map_err(damaged)?;
     reading.done(length).map_err(damaged)
+}
+
+/// Refuses what follows the end of the members, after which there are only zeros.
+fn refuse_more(mut rest: impl Read) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = rest.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if buffer[..count].iter().any(|byte| *byte != 0) {
+            return Err(io::Error::other(
+                "something follows its end, as where tar files were joined by cat; join them with \
+                 tar --concatenate",
+            ));
+        }
+    }
 }
 
 /// Returns the error for a tar file that can't be read to its end.
@@ -489,7 +508,8 @@ pub(in crate::data) mod tests {
                 (EntryType::Regular, "cats/1.jpg", "new!"),
                 (EntryType::Link, "cats/2.jpg", "./cats/1.jpg"),
                 (EntryType::Symlink, "cats/3.jpg", "1.jpg"),
-                (EntryType::Regular, "cats/1.cls", " 7\n"),
+                (EntryType::Link, "cats/4.jpg", "dogs/gone.jpg"),
+                (EntryType::Regular, "cats/1.cls", "\u{feff} 7\n"),
                 (EntryType::Regular, "cats/1.json", r#"{"label": 3}"#),
             ],
         );
@@ -508,7 +528,7 @@ pub(in crate::data) mod tests {
             ("dogs/\u{e9}.v2.jpg", None),
         ];
         assert_eq!(names, expected);
-        assert_eq!(found.num_links(), 1);
+        assert_eq!(found.num_links(), 2);
         let read = expected.map(|(name, _)| bytes(&shard, name));
         assert_eq!(read, ["new!", "new!", "long", "PAX!"]);
         let missing = Place::of(&shard.join("cats/9.jpg")).map(|place| place.len());
@@ -543,7 +563,9 @@ pub(in crate::data) mod tests {
         let whole = fs::read(&shard).expect("read");
         let mut damaged = whole.clone();
         damaged[20] ^= 1;
-        let cases: [(&[u8], &str); 8] = [
+        let joined = [&whole[..], &whole].concat();
+        let cases: [(&[u8], &str); 9] = [
+            (&joined, "something follows its end"),
             (&whole[..1000], "1.jpg reaches beyond its end"),
             (&whole[..100], "cut off, damaged or none"),
             // Between two members, where another one might begin.

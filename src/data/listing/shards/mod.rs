@@ -322,6 +322,45 @@ mod tests {
     }
 
     #[test]
+    fn numbers_stand_for_the_names_beside_their_own_shard() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, names) in [
+            ("x", Some("\u{feff}ant\nbee\nfly\n")),
+            ("y", Some("fly\nant\n")),
+            ("z", None),
+        ] {
+            let own = folder.path().join(name);
+            std::fs::create_dir(&own).expect("created");
+            if let Some(names) = names {
+                std::fs::write(own.join("classes.txt"), names).expect("written");
+            }
+            let members = [("0.jpg", ""), ("0.cls", "0"), ("1.jpg", ""), ("1.cls", "1")];
+            let members = members.map(|(name, content)| (EntryType::Regular, name, content));
+            pack(&own.join("a.tar"), &members);
+        }
+        let source = folder.path().join("{x,y,z}/a.tar");
+        let exclude = Exclude::default();
+        let found = find(&source, &exclude).expect("found").expect("shards");
+        let listing = list(&source, &found, &exclude).expect("listed");
+        let image = |entry: &Entry| {
+            let name = entry.path.strip_prefix(folder.path()).expect("inside");
+            format!("{} {}", entry.class, names::of_path(name))
+        };
+        let expected = [
+            "0 z/a.tar/0.jpg",
+            "1 z/a.tar/1.jpg",
+            "ant x/a.tar/0.jpg",
+            "ant y/a.tar/1.jpg",
+            "bee x/a.tar/1.jpg",
+            "fly y/a.tar/0.jpg",
+        ];
+        assert_eq!(
+            listing.entries.iter().map(image).collect::<Vec<_>>(),
+            expected
+        );
+    }
+
+    #[test]
     fn shards_without_classes_say_what_was_expected() {
         for (members, classes, expected) in [
             (
@@ -330,6 +369,16 @@ mod tests {
                 "found 1 images without a class, expected a folder",
             ),
             (&[("a.txt", "x")], None, "found no image: "),
+            (
+                &[("train/a/1.jpg", ""), ("test/a/1.jpg", "")],
+                None,
+                "found the parts test and train in shards, expected classes",
+            ),
+            (
+                &[("1.jpg", ""), ("1.cls", "2")],
+                Some("a\nb\na\n"),
+                "found a on lines 1 and 3 of ",
+            ),
             (
                 &[("1.jpg", ""), ("1.cls", "2")],
                 Some("a\nb\n"),
