@@ -191,6 +191,7 @@ impl Evaluation {
             comparisons.map(|of| of.with.clone()).collect()
         };
         let count = self.comparisons.len();
+        let num_others = count - differ(true).len() - differ(false).len();
         let found: Vec<String> = [(true, "better"), (false, "worse")]
             .into_iter()
             .filter_map(|(is_better, word)| {
@@ -206,9 +207,12 @@ impl Evaluation {
                  chance."
             ),
             false => format!(
-                "Corrected for {count} tests (Holm), {} on images like these; of the others, \
-                 chance alone often does as much.",
-                found.join(", and ")
+                "Corrected for {count} tests (Holm), {} on images like these{}.",
+                found.join(", and "),
+                match num_others {
+                    0 => "",
+                    _ => "; of the others, chance alone often does as much",
+                }
             ),
         }
     }

@@ -151,7 +151,7 @@ fn init_takes_lists_of_images_and_leaves_their_split_as_it_is() {
         );
     }
     let ran = place.run("init images/a/000.png");
-    ran.exits(2, "found no folder or CSV images/a/000.png");
+    ran.exits(2, "found no folder, CSV or tar file images/a/000.png");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn init_refuses_weights_of_no_known_network_and_tries_what_there_is() {
         &["--weights", "notes.pth"],
     ] {
         let ran = place.run(&[&["train", "small.toml"], option].concat());
-        ran.exits(2, "small.toml is no folder or CSV of images");
+        ran.exits(2, "small.toml is no folder, CSV or tar file of images");
     }
     // Without weights there is nothing to compare, and no time is spent.
     let out = place.done("init set --quick-trials").out;

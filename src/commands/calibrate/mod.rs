@@ -79,7 +79,7 @@ impl FromStr for Share {
             .ok()
             .filter(is_share)
             .map(Self)
-            .ok_or_else(|| format!("found {text}, expected a number between 0 and 1, as 0.95"))
+            .ok_or_else(|| format!("found {text}, expected a number between 0 and 1"))
     }
 }
 

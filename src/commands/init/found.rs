@@ -215,8 +215,8 @@ fn parts_of(source: &Path) -> anyhow::Result<Splits> {
         _ => {
             let source = names::of_path(source);
             Err(UsageError(format!(
-                "found no folder or CSV {source}, expected a folder of class folders or a list of \
-                 images"
+                "found no folder, CSV or tar file {source}, expected a folder of class folders or \
+                 a list of images"
             ))
             .into())
         }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{base::names, data::listing::Part};
 
-/// Returns whether a path is a file that may be a list of images.
+/// Returns whether a path is a file that may be a list of images, or a tar file of them.
 pub(in crate::commands) fn is_list(path: &Path) -> bool {
-    let endings = ["csv", "tsv"];
+    let endings = ["csv", "tsv", "tar"];
     path.is_file()
         && path.extension().is_some_and(|ending| {
             endings
