@@ -141,16 +141,11 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     let others = Other::of_all(&args.compare, &tta)?;
     let tta = tta(&paths[0])?;
     let compute = ui::open_device(job::device(args.device, ranks)?)?;
-    let keep = if args.logits.is_some() {
-        Detail::Logits
-    } else {
-        Detail::Probabilities
-    };
     // Both runs of a comparison have the same to say of the images.
     let progress = EachOnce::new(&Terminal);
     let predictor = Predictor {
         tta,
-        keep,
+        keep: detail(args, &checkpoints),
         ranks: ranks.clone(),
         ..Predictor::of_all(&checkpoints, &compute, &progress)?
     };
@@ -184,6 +179,17 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
         compute: &compute,
     };
     present(args, &subject, &paths[0])
+}
+
+/// Returns what is to be kept of each image.
+fn detail(args: &Args, checkpoints: &[Checkpoint]) -> Detail {
+    if args.logits.is_some() {
+        Detail::Logits
+    } else if checkpoints[0].meta.novelty.is_some() {
+        Detail::Features
+    } else {
+        Detail::Probabilities
+    }
 }
 
 /// A run to compare with.

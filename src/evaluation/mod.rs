@@ -16,6 +16,7 @@ pub mod runs;
 pub mod slices;
 mod subset;
 mod tables;
+mod unlike;
 mod unseen;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -28,6 +29,7 @@ pub use curve::{CurvePoint, LearningCurve, Trained};
 pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
 pub use measured::Measured;
 pub use slices::Slicing;
+pub use unlike::Unlike;
 pub use unseen::Unseen;
 
 use self::{
@@ -104,6 +106,9 @@ pub struct Evaluation {
     /// Metrics of the checkpoint's threshold and prediction sets.
     #[serde(flatten)]
     pub decisions: Decisions,
+    /// Share of the images that are unlike the training images, if novelty was fitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlike: Option<Unlike>,
     /// Figures of each fold, if each image was classified by the network of the fold that held it
     /// back.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,6 +225,7 @@ impl Evaluation {
             files: facts.iter().map(FileFacts::of).collect(),
             loss: losses.sum::<f64>() / found.losses.len() as f64,
             averaged_over: predictor.averaged_over(),
+            features: found.features,
             probabilities: found.probabilities,
             logits: found.logits,
             copied,
@@ -292,6 +298,8 @@ struct Judged {
     set: Arc<ImageSet>,
     probabilities: Vec<Vec<f32>>,
     logits: Vec<Vec<f32>>,
+    /// Features of each image, if novelty is to be measured.
+    features: Vec<Vec<f32>>,
     loss: f64,
     /// What the probabilities are averaged over.
     averaged_over: Vec<&'static str>,
@@ -346,6 +354,11 @@ impl Judged {
             damaged: self.damaged,
             loss_reasons: loss_reasons(meta, &self.averaged_over, of_truth),
             decisions: all.decisions(meta),
+            unlike: meta
+                .novelty
+                .as_ref()
+                .filter(|_| !self.features.is_empty())
+                .map(|novelty| Unlike::of(novelty, &self.features, &all.groups)),
             folds: None,
             repeats: None,
             slices: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{Evaluation, Unseen};
+use super::{Evaluation, Unlike, Unseen};
 use crate::{
     base::{names::of_text, words::counted},
     data::table::Damaged,
@@ -55,7 +55,7 @@ impl Evaluation {
         {
             let _ = writeln!(text, "{words}");
         }
-        for words in self.measure_words().iter().chain(&self.decisions.words()) {
+        for words in self.measure_words().iter().chain(&self.decision_words()) {
             let _ = writeln!(text, "{words}");
         }
         let unseen = self.unseen_among_copies().into_iter();
@@ -310,6 +310,12 @@ impl Evaluation {
 }
 
 impl Evaluation {
+    /// Describes what the decisions that `calibrate` has fitted do, a line each.
+    pub(super) fn decision_words(&self) -> Vec<String> {
+        let unlike = self.unlike.as_ref().map(Unlike::words);
+        self.decisions.words().into_iter().chain(unlike).collect()
+    }
+
     /// Returns remarks on the metrics: missing intervals, and why two losses differ.
     pub(super) fn measure_words(&self) -> Vec<String> {
         let ranked = (self.classes.len() > RANKED_CLASSES).then(|| {

@@ -79,6 +79,7 @@ impl Evaluation {
             .iter()
             .map(|(_, found)| found.loss * found.images as f64);
         let judged = Judged {
+            features: Vec::new(),
             set: Arc::new(ImageSet {
                 classes: Arc::clone(&first.set.classes),
                 images: rows.iter().map(|(_, image, _)| (*image).clone()).collect(),
@@ -328,6 +329,7 @@ mod tests {
             let rows = ROWS.iter().zip(&set.images);
             let (rows, images): (Vec<_>, Vec<_>) = rows.filter(|((_, of), _)| *of == fold).unzip();
             let judged = Judged {
+                features: Vec::new(),
                 set: Arc::new(ImageSet {
                     classes: Arc::clone(&set.classes),
                     images: images.into_iter().cloned().collect(),

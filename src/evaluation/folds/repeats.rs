@@ -64,6 +64,7 @@ impl Evaluation {
         }
         let losses = repeats.iter().map(|(_, found)| found.loss);
         let judged = Judged {
+            features: Vec::new(),
             set: Arc::clone(&first.set),
             probabilities,
             logits: Vec::new(),

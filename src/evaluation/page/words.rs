@@ -20,7 +20,6 @@ impl Subject<'_> {
             classes,
             per_class,
             calibration,
-            decisions,
             slices,
             ..
         } = self.evaluation;
@@ -63,7 +62,7 @@ impl Subject<'_> {
                  average here."
             ),
         });
-        lead.extend(decisions.words());
+        lead.extend(self.evaluation.decision_words());
         lead.extend(slices.iter().map(|slicing| slicing.words.join(" ")));
         lead.push(
             "Measured on these images only: nothing is known about images from other devices, \
