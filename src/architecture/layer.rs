@@ -51,6 +51,22 @@ pub enum Kind {
     },
     /// A learned factor for each channel (ConvNeXt's layer scale).
     Scale,
+    /// The positions of a feature map, row by row, as the rows of a single column behind a learned
+    /// class token, with learned embeddings of their positions added (Dosovitskiy et al. 2021,
+    /// arXiv 2010.11929).
+    Tokens {
+        /// Rows and columns that the embeddings were learned for. For other sizes they are
+        /// resampled as by timm: bicubically, with antialiasing.
+        grid: [usize; 2],
+    },
+    /// Self-attention among all positions (Vaswani et al. 2017, arXiv 1706.03762). The channels of
+    /// its input are the queries, keys and values of all heads, in this order.
+    Attention {
+        /// Number of heads.
+        heads: usize,
+    },
+    /// The class token alone.
+    ClassToken,
     /// An activation function.
     Activation(Activation),
     /// Max or average pooling.
@@ -99,6 +115,8 @@ pub enum Groups {
 pub enum Padding {
     /// None: the window stays inside (Keras's `valid`).
     Valid,
+    /// None, and sides must be multiples of the stride (the patches of vision transformers).
+    Exact,
     /// As much as makes the output `ceil(side / stride)` long, an odd row or column after the image
     /// (TensorFlow's `SAME`).
     Same,
@@ -171,8 +189,8 @@ pub enum Join {
     Multiply,
 }
 
-/// The error for an image or feature map that is too small for a layer, or that doesn't fit the
-/// others of a sum.
+/// The error for an image or feature map that is too small for a layer, doesn't divide into its
+/// patches, or doesn't fit the others of a sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeError {
     /// Entry of the recipe's list of layers, or else position of the layer in the network, counted
@@ -184,6 +202,25 @@ pub struct ShapeError {
     pub found: [usize; 2],
     /// Height and width of the image.
     pub image: [usize; 2],
+    /// Side of the patches that the layer divides images into, if it does.
+    pub patch: Option<usize>,
+}
+
+impl ShapeError {
+    /// Describes what was expected: the nearest sizes of whole patches, or larger images.
+    pub fn expected(&self) -> String {
+        let Some(patch) = self.patch else {
+            return "larger images".to_owned();
+        };
+        let below = self.image.map(|side| (side / patch).max(1) * patch);
+        let above = self.image.map(|side| side.div_ceil(patch).max(1) * patch);
+        let nearest = if below == above {
+            format!("{below:?}")
+        } else {
+            format!("{below:?} or {above:?}")
+        };
+        format!("multiples of {patch}, such as {nearest}")
+    }
 }
 
 impl fmt::Display for ShapeError {
@@ -191,9 +228,13 @@ impl fmt::Display for ShapeError {
         let ([height, width], [rows, columns]) = (self.found, self.image);
         write!(
             f,
-            "layer {}, {}: {height} x {width} is left of {rows} x {columns}",
+            "layer {}, {}: {height} x {width} ",
             self.position, self.layer
-        )
+        )?;
+        match self.patch {
+            Some(patch) => write!(f, "doesn't divide into patches of {patch} x {patch}"),
+            None => write!(f, "is left of {rows} x {columns}"),
+        }
     }
 }
 
@@ -207,7 +248,7 @@ impl Padding {
     /// width (`axis` 1).
     pub fn of_side(self, axis: usize, side: usize, kernel: usize, stride: usize) -> [usize; 2] {
         match self {
-            Self::Valid => [0; 2],
+            Self::Valid | Self::Exact => [0; 2],
             Self::Each(padding) => [padding[axis]; 2],
             Self::After(padding) => [0, padding],
             Self::Same => {
@@ -238,6 +279,9 @@ impl Conv {
             let [before, after] = self
                 .padding
                 .of_side(axis, side, self.kernel[axis], self.stride);
+            if self.padding == Padding::Exact && !side.is_multiple_of(self.stride) {
+                return None;
+            }
             Some(
                 (side
                     .checked_add(before + after)?
@@ -288,8 +332,8 @@ impl Pool {
 }
 
 impl Kind {
-    /// Returns the shape of the output. Returns `None` if the input is too small, or if the outputs
-    /// of paths don't fit each other.
+    /// Returns the shape of the output. Returns `None` if the input is too small or doesn't divide
+    /// into patches, or if the outputs of paths don't fit each other.
     pub fn output(&self, input: Shape) -> Option<Shape> {
         let [channels, height, width] = input;
         let sized = |channels: usize, [height, width]: [usize; 2]| [channels, height, width];
@@ -300,7 +344,9 @@ impl Kind {
             Self::Pool(pool) => pool
                 .output([height, width])
                 .map(|size| sized(channels, size)),
-            Self::GlobalAverage => Some([channels, 1, 1]),
+            Self::GlobalAverage | Self::ClassToken => Some([channels, 1, 1]),
+            Self::Tokens { .. } => Some([channels, height.checked_mul(width)?.checked_add(1)?, 1]),
+            Self::Attention { .. } => Some([channels / 3, height, width]),
             Self::Branches(join, paths) => {
                 let through = |path: &Vec<Layer>| {
                     path.iter()
@@ -310,6 +356,14 @@ impl Kind {
                 join.output(&shapes)
             }
             _ => Some(input),
+        }
+    }
+
+    /// Returns the side of the patches that a layer divides images into, if it does.
+    pub(super) fn patch(&self) -> Option<usize> {
+        match self {
+            Self::Conv(conv) if conv.padding == Padding::Exact => Some(conv.stride),
+            _ => None,
         }
     }
 
@@ -327,6 +381,8 @@ impl Kind {
             }) => format!("max_pool {kernel}"),
             Self::Pool(pool) => format!("average_pool {}", pool.kernel),
             Self::Branches(..) => "branches".to_owned(),
+            Self::Attention { heads } => format!("attention ({heads} heads)"),
+            Self::Tokens { .. } => "tokens".to_owned(),
             other => format!("{other:?}").to_lowercase(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod convnext;
 mod densenet;
+mod dinov2;
 mod efficientnet;
 mod inception;
 mod inverted_residual;
@@ -15,7 +16,7 @@ pub(super) mod vgg;
 use super::entry::{Entry, Source};
 
 /// Every architecture that a recipe can name.
-pub const ARCHITECTURES: [&Entry; 25] = [
+pub const ARCHITECTURES: [&Entry; 26] = [
     &SMALL_CNN,
     &LAYERS,
     &vgg::VGG16,
@@ -41,6 +42,7 @@ pub const ARCHITECTURES: [&Entry; 25] = [
     &densenet::DENSENET121,
     &convnext::CONVNEXT_TINY,
     &inception::INCEPTION_V3,
+    &dinov2::DINOV2_S,
 ];
 
 /// The small convolutional network of many Keras notebooks.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::approach::Approach;
 use crate::{
-    architecture::{Entry, Groups, Kind, Source, Traits, Variant},
+    architecture::{Entry, Groups, Kind, Network, Source, Traits, Variant},
     base::names,
     nn::pretrained::AtHand,
 };
@@ -156,6 +156,7 @@ impl Facts {
         let entry = at_hand.architecture.entry();
         let tuning = (self.count() >= ENOUGH_TO_TUNE).then(|| self.tuning(entry));
         let side = tuning.map_or_else(|| self.backbone_side(entry.side), |(side, _)| side);
+        let side = whole(entry, side);
         let [height, width] = self.typical;
         let _ = writeln!(
             text,
@@ -364,18 +365,34 @@ impl Facts {
 
 /// Returns whether a network has depthwise convolutions.
 fn has_depthwise(entry: &Entry) -> bool {
-    let (Source::Table(build) | Source::Scaled(build)) = entry.source else {
+    let Some(network) = network_of(entry) else {
         return false;
     };
-    let network = build(&Variant {
-        inputs: 3,
-        width: 1.0,
-        traits: Traits::TORCH,
-    });
     let layers = network.walk([entry.side; 2]).unwrap_or_default();
     layers.iter().any(
         |placed| matches!(&placed.layer.kind, Kind::Conv(conv) if conv.groups == Groups::Depthwise),
     )
+}
+
+/// Returns the largest side up to `side` that the network divides into whole patches.
+fn whole(entry: &Entry, side: usize) -> usize {
+    let Some(network) = network_of(entry) else {
+        return side;
+    };
+    let is_whole = |side: &usize| network.features([*side; 2]).is_ok();
+    (SMALLEST..=side).rev().find(is_whole).unwrap_or(side)
+}
+
+/// Returns the network of an architecture whose layers are fixed.
+fn network_of(entry: &Entry) -> Option<Network> {
+    let (Source::Table(build) | Source::Scaled(build)) = entry.source else {
+        return None;
+    };
+    Some(build(&Variant {
+        inputs: 3,
+        width: 1.0,
+        traits: Traits::TORCH,
+    }))
 }
 
 /// Returns the number of blocks, at most four, that leave at least four pixels of the shorter side.
