@@ -1,6 +1,9 @@
 //! A network without its head, in layer groups, and how its layers are enumerated.
 
-use super::layer::{Join, Kind, Layer, Shape, ShapeError};
+use super::{
+    layer::{Join, Kind, Layer, Shape},
+    shape_error::ShapeError,
+};
 
 /// Minimum number of rows and columns of a map of evidence, if a layer group has that many: smaller
 /// maps locate nothing.

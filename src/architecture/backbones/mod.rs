@@ -6,9 +6,7 @@ mod dinov2;
 mod efficientnet;
 mod inception;
 mod inverted_residual;
-mod mobilenet_v1;
-mod mobilenet_v2;
-mod mobilenet_v3;
+mod mobilenet;
 mod resnet;
 mod squeezenet;
 pub(super) mod vgg;
@@ -27,10 +25,10 @@ pub const ARCHITECTURES: [&Entry; 26] = [
     &resnet::RESNET34,
     &resnet::RESNET50,
     &resnet::RESNET101,
-    &mobilenet_v1::MOBILENET_V1,
-    &mobilenet_v2::MOBILENET_V2,
-    &mobilenet_v3::SMALL,
-    &mobilenet_v3::LARGE,
+    &mobilenet::v1::MOBILENET_V1,
+    &mobilenet::v2::MOBILENET_V2,
+    &mobilenet::v3::SMALL,
+    &mobilenet::v3::LARGE,
     &efficientnet::B0,
     &efficientnet::B1,
     &efficientnet::B2,

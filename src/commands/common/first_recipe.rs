@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::approach::Approach;
 use crate::{
-    architecture::{Entry, Groups, Kind, Network, Source, Traits, Variant},
+    architecture::{Entry, Groups, Kind},
     base::names,
     nn::pretrained::AtHand,
 };
@@ -365,7 +365,7 @@ impl Facts {
 
 /// Returns whether a network has depthwise convolutions.
 fn has_depthwise(entry: &Entry) -> bool {
-    let Some(network) = network_of(entry) else {
+    let Some(network) = entry.network() else {
         return false;
     };
     let layers = network.walk([entry.side; 2]).unwrap_or_default();
@@ -376,23 +376,10 @@ fn has_depthwise(entry: &Entry) -> bool {
 
 /// Returns the largest side up to `side` that the network divides into whole patches.
 fn whole(entry: &Entry, side: usize) -> usize {
-    let Some(network) = network_of(entry) else {
-        return side;
-    };
-    let is_whole = |side: &usize| network.features([*side; 2]).is_ok();
-    (SMALLEST..=side).rev().find(is_whole).unwrap_or(side)
-}
-
-/// Returns the network of an architecture whose layers are fixed.
-fn network_of(entry: &Entry) -> Option<Network> {
-    let (Source::Table(build) | Source::Scaled(build)) = entry.source else {
-        return None;
-    };
-    Some(build(&Variant {
-        inputs: 3,
-        width: 1.0,
-        traits: Traits::TORCH,
-    }))
+    entry.network().map_or(side, |network| {
+        let is_whole = |side: &usize| network.features([*side; 2]).is_ok();
+        (1..=side).rev().find(is_whole).unwrap_or(side)
+    })
 }
 
 /// Returns the number of blocks, at most four, that leave at least four pixels of the shorter side.
@@ -503,6 +490,7 @@ mod tests {
             ([1500, 1500], [300, 200], "squeezenet1_1", 224, 3),
             ([6000, 6000], [300, 200], "squeezenet1_1", 128, 3),
             ([1500, 1500], [300, 200], "vgg16", 96, 1),
+            ([1500, 1500], [300, 200], "dinov2_s", 84, 1),
         ] {
             let found = read(&counts, typical, architecture);
             let phases: Vec<_> = found
