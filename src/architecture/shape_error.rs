@@ -25,8 +25,12 @@ impl ShapeError {
         let Some(patch) = self.patch else {
             return "larger images".to_owned();
         };
-        let below = self.image.map(|side| (side / patch).max(1) * patch);
-        let above = self.image.map(|side| side.div_ceil(patch).max(1) * patch);
+        let below = self
+            .image
+            .map(|side| (side / patch).max(1).saturating_mul(patch));
+        let above = self
+            .image
+            .map(|side| side.div_ceil(patch).max(1).saturating_mul(patch));
         let nearest = if below == above {
             format!("{below:?}")
         } else {
