@@ -2,7 +2,7 @@
 
 torchvision's, timm's and Keras's own networks (torch 2.15, torchvision 0.29.2, timm 1.0.31, Keras 3.15.1 on torch) with every tensor computed
 from its name by `formula`, in inference mode on a computed input. Writes tests/golden/networks/<library>.<network>.safetensors:
-`features`, the last map before global pooling, of some `input_gradient`, that of sum(features * cotangent), both [n, c, h, w], and in the
+`features`, the last map before global pooling or the class token, of some `input_gradient`, that of sum(features * cotangent), both [n, c, h, w], and in the
 metadata the names and shapes of the tensors that the published file has, so that the weights themselves needn't be stored. Computed in f64
 from f32 weights and input; the line printed for each tells how far the same in f32 is from it, beside the largest value."""
 import gc, json, os, sys
@@ -10,11 +10,11 @@ os.environ["KERAS_BACKEND"] = "torch"
 import numpy as np, torch
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden", "networks")
-SHAPE, INCEPTION_SHAPE = (2, 3, 72, 104), (1, 3, 107, 139)
+SHAPE, INCEPTION_SHAPE, DINOV2_SHAPE = (2, 3, 72, 104), (1, 3, 107, 139), (2, 3, 70, 98)
 # Those with a gradient.
 GRADIENT = {
     "torchvision": "resnet18 resnet50 mobilenet_v2 mobilenet_v3_small efficientnet_b0 densenet121 convnext_tiny",
-    "timm": "mobilenetv2_100_tf mobilenetv1_100_tf tf_efficientnet_lite0 tf_efficientnet_b0 tf_mobilenetv3_large_100",
+    "timm": "mobilenetv2_100_tf mobilenetv1_100_tf tf_efficientnet_lite0 tf_efficientnet_b0 tf_mobilenetv3_large_100 vit_small_patch14_dinov2",
     "keras": "resnet50 mobilenetv2 efficientnetb0 densenet121",
 }
 # Gain of the kernels, 2 where nothing is said. Branches that are added up and linear projections let 2 grow to millions, beside which
@@ -82,7 +82,7 @@ def save(path, tensors, about):
 
 def store(library, version, name, tensors, run, features):
     """`run(x)` computes the features in the type of `x`."""
-    shape = INCEPTION_SHAPE if name.startswith("inception") else SHAPE
+    shape = INCEPTION_SHAPE if name.startswith("inception") else DINOV2_SHAPE if name.endswith("dinov2") else SHAPE
     x = torch.from_numpy(((uniform("input", shape) - 0.5) * 4).astype(np.float32))
     with torch.no_grad():
         single = run(x)
@@ -144,6 +144,10 @@ def timm_networks():
     for name in names.split():
         features = "forward_features, before the pooled conv_head" if "mobilenetv3" in name else "forward_features"
         torch_network("timm", timm.__version__, name, timm.create_model(name), of_features, features)
+    def class_token(net, x):
+        return net.forward_head(net.forward_features(x), pre_logits=True)[:, :, None, None]
+    net = timm.create_model("vit_small_patch14_dinov2", dynamic_img_size=True)
+    torch_network("timm", timm.__version__, "vit_small_patch14_dinov2", net, class_token, "forward_head with pre_logits; built with dynamic_img_size=True")
     for name in "mobilenetv1_100 mobilenetv2_035 mobilenetv2_100".split():
         net = timm.create_model(name, pad_type="same", bn_eps=1e-3)
         torch_network("timm", timm.__version__, f"{name}_tf", net, of_features, 'forward_features; built with pad_type="same", bn_eps=1e-3')

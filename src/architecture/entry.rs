@@ -125,6 +125,21 @@ pub struct Published {
     pub license: &'static str,
 }
 
+impl Entry {
+    /// Returns the network for color images, with PyTorch's traits; `None` if the recipe determines
+    /// its layers.
+    pub fn network(&self) -> Option<Network> {
+        let (Source::Table(build) | Source::Scaled(build)) = self.source else {
+            return None;
+        };
+        Some(build(&Variant {
+            inputs: 3,
+            width: 1.0,
+            traits: Traits::TORCH,
+        }))
+    }
+}
+
 impl Published {
     /// Returns torchvision's usual weights for a network.
     pub(super) const fn torchvision(

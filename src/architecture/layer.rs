@@ -1,7 +1,5 @@
 //! The layers that describe a network, and the shapes of their outputs.
 
-use std::fmt;
-
 /// Channels, height and width of an image or feature map.
 pub type Shape = [usize; 3];
 
@@ -51,6 +49,22 @@ pub enum Kind {
     },
     /// A learned factor for each channel (ConvNeXt's layer scale).
     Scale,
+    /// The positions of a feature map, row by row, as the rows of a single column behind a learned
+    /// class token, with learned embeddings of their positions added (Dosovitskiy et al. 2021,
+    /// arXiv 2010.11929).
+    Tokens {
+        /// Rows and columns that the embeddings were learned for. For other sizes they are
+        /// resampled as by timm: bicubically, with antialiasing.
+        grid: [usize; 2],
+    },
+    /// Self-attention among all positions (Vaswani et al. 2017, arXiv 1706.03762). The channels of
+    /// its input are the queries, keys and values of all heads, in this order.
+    Attention {
+        /// Number of heads.
+        heads: usize,
+    },
+    /// The class token alone.
+    ClassToken,
     /// An activation function.
     Activation(Activation),
     /// Max or average pooling.
@@ -99,6 +113,8 @@ pub enum Groups {
 pub enum Padding {
     /// None: the window stays inside (Keras's `valid`).
     Valid,
+    /// None, and sides must be multiples of the stride (the patches of vision transformers).
+    Exact,
     /// As much as makes the output `ceil(side / stride)` long, an odd row or column after the image
     /// (TensorFlow's `SAME`).
     Same,
@@ -171,32 +187,6 @@ pub enum Join {
     Multiply,
 }
 
-/// The error for an image or feature map that is too small for a layer, or that doesn't fit the
-/// others of a sum.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShapeError {
-    /// Entry of the recipe's list of layers, or else position of the layer in the network, counted
-    /// from 1.
-    pub position: usize,
-    /// Description of the layer, such as `max_pool 2`.
-    pub layer: String,
-    /// Height and width that reach the layer.
-    pub found: [usize; 2],
-    /// Height and width of the image.
-    pub image: [usize; 2],
-}
-
-impl fmt::Display for ShapeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ([height, width], [rows, columns]) = (self.found, self.image);
-        write!(
-            f,
-            "layer {}, {}: {height} x {width} is left of {rows} x {columns}",
-            self.position, self.layer
-        )
-    }
-}
-
 impl Padding {
     /// Returns padding of half the kernel on all sides, which keeps the size at stride 1.
     pub fn half(kernel: usize) -> Self {
@@ -207,7 +197,7 @@ impl Padding {
     /// width (`axis` 1).
     pub fn of_side(self, axis: usize, side: usize, kernel: usize, stride: usize) -> [usize; 2] {
         match self {
-            Self::Valid => [0; 2],
+            Self::Valid | Self::Exact => [0; 2],
             Self::Each(padding) => [padding[axis]; 2],
             Self::After(padding) => [0, padding],
             Self::Same => {
@@ -238,6 +228,9 @@ impl Conv {
             let [before, after] = self
                 .padding
                 .of_side(axis, side, self.kernel[axis], self.stride);
+            if self.padding == Padding::Exact && !side.is_multiple_of(self.stride) {
+                return None;
+            }
             Some(
                 (side
                     .checked_add(before + after)?
@@ -288,8 +281,8 @@ impl Pool {
 }
 
 impl Kind {
-    /// Returns the shape of the output. Returns `None` if the input is too small, or if the outputs
-    /// of paths don't fit each other.
+    /// Returns the shape of the output. Returns `None` if the input is too small or doesn't divide
+    /// into patches, or if the outputs of paths don't fit each other.
     pub fn output(&self, input: Shape) -> Option<Shape> {
         let [channels, height, width] = input;
         let sized = |channels: usize, [height, width]: [usize; 2]| [channels, height, width];
@@ -300,7 +293,9 @@ impl Kind {
             Self::Pool(pool) => pool
                 .output([height, width])
                 .map(|size| sized(channels, size)),
-            Self::GlobalAverage => Some([channels, 1, 1]),
+            Self::GlobalAverage | Self::ClassToken => Some([channels, 1, 1]),
+            Self::Tokens { .. } => Some([channels, height.checked_mul(width)?.checked_add(1)?, 1]),
+            Self::Attention { .. } => Some([channels / 3, height, width]),
             Self::Branches(join, paths) => {
                 let through = |path: &Vec<Layer>| {
                     path.iter()
@@ -310,6 +305,14 @@ impl Kind {
                 join.output(&shapes)
             }
             _ => Some(input),
+        }
+    }
+
+    /// Returns the side of the patches that a layer divides images into, if it does.
+    pub(super) fn patch(&self) -> Option<usize> {
+        match self {
+            Self::Conv(conv) if conv.padding == Padding::Exact => Some(conv.stride),
+            _ => None,
         }
     }
 
@@ -327,6 +330,8 @@ impl Kind {
             }) => format!("max_pool {kernel}"),
             Self::Pool(pool) => format!("average_pool {}", pool.kernel),
             Self::Branches(..) => "branches".to_owned(),
+            Self::Attention { heads } => format!("attention ({heads} heads)"),
+            Self::Tokens { .. } => "tokens".to_owned(),
             other => format!("{other:?}").to_lowercase(),
         }
     }

@@ -13,6 +13,7 @@ mod layer;
 mod listed;
 mod named;
 mod network;
+mod shape_error;
 mod small_cnn;
 
 pub use backbones::ARCHITECTURES;
@@ -22,9 +23,9 @@ pub use entry::{Dialect, Entry, Input, Published, Source, Strided, Traits, Varia
 pub use fused::Fused;
 pub use layer::{
     Activation, Conv, ForeignNames, Groups, Join, Kind, Layer, Padding, Pool, PoolKind, Shape,
-    ShapeError,
 };
 pub use listed::{Convolution, Listed, Norm, listed};
 pub use named::Architecture;
 pub use network::{Network, Placed};
+pub use shape_error::ShapeError;
 pub use small_cnn::small_cnn;

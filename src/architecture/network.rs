@@ -1,6 +1,9 @@
 //! A network without its head, in layer groups, and how its layers are enumerated.
 
-use super::layer::{Join, Kind, Layer, Shape, ShapeError};
+use super::{
+    layer::{Join, Kind, Layer, Shape},
+    shape_error::ShapeError,
+};
 
 /// Minimum number of rows and columns of a map of evidence, if a layer group has that many: smaller
 /// maps locate nothing.
@@ -62,23 +65,36 @@ impl Network {
         Ok(shape)
     }
 
-    /// Returns the number of layer groups before a map of evidence: up to the last one whose output
+    /// Returns the rows and columns of the map that each layer group gives, for images of the given
+    /// height and width: those of its output or, if that is tokens, of the patches among them.
+    ///
+    /// # Errors
+    /// Returns an error that names the first layer for which too little of the image is left.
+    pub fn map_sizes(&self, image: [usize; 2]) -> Result<Vec<[usize; 2]>, ShapeError> {
+        let mut sizes = vec![image; self.groups.len()];
+        let mut patches = None;
+        for placed in self.walk(image)? {
+            let [_, rows, columns] = placed.output;
+            if let Kind::Tokens { .. } = placed.layer.kind {
+                let [_, rows, columns] = placed.input;
+                patches = Some([rows, columns]);
+            }
+            let of_tokens =
+                patches.filter(|[height, width]| [rows, columns] == [1 + height * width, 1]);
+            sizes[placed.group] = of_tokens.unwrap_or([rows, columns]);
+        }
+        Ok(sizes)
+    }
+
+    /// Returns the number of layer groups before a map of evidence: up to the last one whose map
     /// has at least four rows and columns, or all if none has, for images of the given height and
     /// width.
-    pub fn groups_before_map(&self, [height, width]: [usize; 2]) -> usize {
-        let mut shape = [self.inputs, height, width];
-        let mut found = self.groups.len();
-        for (index, layers) in self.groups.iter().enumerate() {
-            let through = |shape: Shape, layer: &Layer| layer.kind.output(shape);
-            let Some(output) = layers.iter().try_fold(shape, through) else {
-                break;
-            };
-            shape = output;
-            if shape[1].min(shape[2]) >= LEAST_MAP_SIDE {
-                found = index + 1;
-            }
-        }
-        found
+    pub fn groups_before_map(&self, image: [usize; 2]) -> usize {
+        let sizes = self.map_sizes(image).unwrap_or_default();
+        let last = sizes
+            .iter()
+            .rposition(|[rows, columns]| *rows.min(columns) >= LEAST_MAP_SIDE);
+        last.map_or(self.groups.len(), |index| index + 1)
     }
 
     /// Returns the number of values that enter or leave the widest layer of a group, for input of
@@ -184,6 +200,7 @@ fn output(
         layer: layer.kind.words(),
         found: [shape[1], shape[2]],
         image,
+        patch: layer.kind.patch(),
     };
     layer.kind.output(shape).ok_or_else(failed)
 }
@@ -199,11 +216,13 @@ fn modules<'a>(layer: &'a Layer, channels: usize, found: &mut Vec<(&'a Layer, us
         Kind::BatchNorm { .. }
         | Kind::LayerNorm { .. }
         | Kind::Scale
+        | Kind::Tokens { .. }
         | Kind::DropPath(_)
         | Kind::Dropout(_) => {
             found.push((layer, channels));
             channels
         }
+        Kind::Attention { .. } => channels / 3,
         Kind::Branches(join, paths) => {
             let through = |path: &'a Vec<Layer>| {
                 path.iter()

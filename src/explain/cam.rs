@@ -26,7 +26,14 @@ impl Member {
         // Without autodiff up to the layer, with it from there on: memory holds the backward pass
         // of the upper layers only.
         let values = self.plain.forward_frozen(0..self.groups, images);
-        let [_, channels, height, width] = values.dims();
+        let [count, channels, height, width] = values.dims();
+        let size = self.map_size(self.groups);
+        let places = size[0] * size[1];
+        // A class token, which has no place in the image, comes before the patches.
+        let at_places = |x: Tensor<4>| {
+            x.reshape([count, channels, height * width])
+                .narrow(2, height * width - places, places)
+        };
         let values = Tensor::from_inner(values).require_grad();
         let scores = self.scores(
             self.model.forward_from(self.groups, values.clone()),
@@ -36,17 +43,16 @@ impl Member {
         let gradients = values
             .grad(&scores.sum().backward())
             .expect("the head depends on its input");
-        let (values, gradients) = (read(values.inner())?, read(gradients)?);
-        let size = channels * height * width;
+        let (values, gradients) = (
+            read(at_places(values.inner()))?,
+            read(at_places(gradients))?,
+        );
         let map = |(values, gradients): (&[f32], &[f32])| {
-            Map::new(
-                weigh(method, values, gradients, height * width),
-                [height, width],
-            )
+            Map::new(weigh(method, values, gradients, places), size)
         };
         Ok(values
-            .chunks_exact(size)
-            .zip(gradients.chunks_exact(size))
+            .chunks_exact(channels * places)
+            .zip(gradients.chunks_exact(channels * places))
             .map(map)
             .collect())
     }

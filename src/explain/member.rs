@@ -81,7 +81,7 @@ impl Member {
         member.groups = match layer {
             Some(found) if found >= count => {
                 let words = |group: usize| {
-                    let [_, height, width] = member.shape_after(group + 1);
+                    let [height, width] = member.map_size(group + 1);
                     format!("{group} ({height}x{width})")
                 };
                 return Err(ExplainError::Layer {
@@ -99,19 +99,22 @@ impl Member {
         Ok(member)
     }
 
-    /// Returns the shape after the first `groups` layer groups, `[channels, height, width]`.
-    fn shape_after(&self, groups: usize) -> [usize; 3] {
-        self.plain.shape_after(groups, self.design.input)
+    /// Returns the rows and columns of the map after the first `groups` layer groups.
+    pub(super) fn map_size(&self, groups: usize) -> [usize; 2] {
+        let [channels, height, width] = self.design.input;
+        let network = self.design.model.network(channels);
+        let sizes = network.map_sizes([height, width]);
+        sizes.expect("the network was built for images of this size")[groups - 1]
     }
 
     /// Returns the layer group that the map is of, with its rows and columns; the input for
     /// occlusion.
     pub(super) fn layer(&self) -> String {
-        let [_, height, width] = self.shape_after(self.groups);
-        match self.method {
-            Method::Occlusion => "input".to_owned(),
-            _ => format!("backbone.blocks.{} ({height}x{width})", self.groups - 1),
+        if self.method == Method::Occlusion {
+            return "input".to_owned();
         }
+        let [height, width] = self.map_size(self.groups);
+        format!("backbone.blocks.{} ({height}x{width})", self.groups - 1)
     }
 
     /// Returns the map of the evidence for `classes[i]` in image `i`.
@@ -366,6 +369,8 @@ mod tests {
                 "inception_v3" => (107, "backbone.blocks.3 (5x5)"),
                 // Their first group divides height and width by four.
                 "densenet121" | "convnext_tiny" => (64, "backbone.blocks.2 (4x4)"),
+                // The class token of the last block alone is its feature.
+                "dinov2_s" => (56, "backbone.blocks.10 (4x4)"),
                 _ => (64, "backbone.blocks.3 (4x4)"),
             };
             let blocks = "[[layers]]\nconv = 4\n[[layers]]\nmax_pool = 2\n".repeat(4);

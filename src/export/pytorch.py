@@ -74,6 +74,25 @@ class Network(nn.Module):
         return x * self.scale.view(-1, 1, 1)
 
 
+class Tokens(nn.Module):
+    """Puts a class token before patches, and adds embeddings of their positions."""
+
+    def __init__(self, channels, rows, columns):
+        super().__init__()
+        self.grid = rows, columns
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + rows * columns, channels))
+
+    def forward(self, x):
+        embeddings = self.pos_embed.mT
+        first, rest = embeddings[..., :1] + self.cls_token.mT, embeddings[..., 1:]
+        rest = rest.unflatten(2, self.grid)
+        if x.shape[2:] != rest.shape[2:]:
+            rest = F.interpolate(rest, x.shape[2:], mode="bicubic", antialias=True)
+        patches = (x + rest).flatten(2)
+        return torch.cat([first.expand(len(x), -1, -1), patches], 2).unsqueeze(3)
+
+
 def load(folder):
     """Returns @WHAT@ with the weights in the folder @PLACE@."""
     networks = []

@@ -264,6 +264,22 @@ impl Module {
             Kind::Scale => self.add(&path, &format!("Scale({channels})"), x),
             Kind::Activation(function) => self.say(&format!("{x} = {}({x})", name(*function))),
             Kind::Pool(pooled) => self.pool(*pooled, x, shape),
+            Kind::Tokens {
+                grid: [rows, columns],
+            } => {
+                self.add(&path, &format!("Tokens({channels}, {rows}, {columns})"), x);
+            }
+            Kind::Attention { heads } => {
+                let [_, height, width] = shape;
+                self.say(&format!(
+                    "q, k, v = {x}.unflatten(1, (3, {heads}, -1)).flatten(4).mT.unbind(1)"
+                ));
+                self.say(&format!("{x} = F.scaled_dot_product_attention(q, k, v).mT"));
+                self.say(&format!(
+                    "{x} = {x}.flatten(1, 2).unflatten(2, ({height}, {width}))"
+                ));
+            }
+            Kind::ClassToken => self.say(&format!("{x} = {x}[:, :, :1]")),
             Kind::GlobalAverage => self.say(&format!("{x} = {x}.mean((2, 3), keepdim=True)")),
             Kind::Branches(join, paths) => {
                 let names: Vec<String> = (0..paths.len())
@@ -433,7 +449,7 @@ mod tests {
     fn every_architecture_has_all_its_layers_with_weights() {
         for architecture in Architecture::all().filter(|found| !found.is_list()) {
             let mut meta = meta();
-            meta.design.input = [3, 80, 83];
+            meta.design.input = [3, 84, 98];
             meta.design.model.architecture = architecture;
             meta.design.model.pooling = Pooling::Average;
             let network = meta.design.model.network(3);

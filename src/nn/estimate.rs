@@ -311,6 +311,18 @@ fn share(unit: &[Placed<'_>], norms_learn: bool) -> Share {
         // The exponential and the parts below and above 0 beside the result.
         Kind::Activation(Activation::Elu) => [0.0, 0.0, 4.0 * output, 0.0],
         Kind::Scale => [channels, 0.0, output, 0.0],
+        Kind::Tokens {
+            grid: [rows, columns],
+        } => {
+            let embeddings = 2.0 + *rows as f64 * *columns as f64;
+            [channels * embeddings, 0.0, 2.0 * output, 0.0]
+        }
+        // The products of queries and keys, and three steps of their softmax, beside the result.
+        Kind::Attention { heads } => {
+            let [_, height, width] = first.input;
+            let products = *heads as f64 * (height as f64 * width as f64).powi(2);
+            [0.0, 0.0, 4.0 * products + output, 0.0]
+        }
         _ => [0.0, 0.0, output, 0.0],
     };
     Share {
@@ -358,7 +370,7 @@ mod tests {
     }
 
     /// Changes of a recipe that make networks of every kind.
-    const RECIPES: [&[&str]; 13] = [
+    const RECIPES: [&[&str]; 14] = [
         &["model.channels=[5, 9]", "model.hidden=[7, 3]"],
         &[
             "model.channels=[5]",
@@ -392,6 +404,11 @@ mod tests {
             "model.weights=a.pth",
         ],
         &[
+            "model.architecture=dinov2_s",
+            "model.weights=a.pth",
+            "data.image_size=[42, 70]",
+        ],
+        &[
             "model.channels=[5]",
             "model.pooling=max_average",
             "model.head_norm=true",
@@ -410,7 +427,8 @@ mod tests {
     fn the_plan_has_the_weights_of_the_network() {
         for changes in RECIPES {
             let config = config(changes);
-            let input = [config.data.color.channels(), 40, 66];
+            let [height, width] = config.data.image_size;
+            let input = [config.data.color.channels(), height, width];
             let output = Output::of(config.train.loss);
             let design = Design {
                 model: config.model.clone(),
@@ -436,7 +454,7 @@ mod tests {
                 .expect("a layer");
             assert_eq!(
                 last.1,
-                config.model.features([40, 66]).expect("features"),
+                config.model.features([height, width]).expect("features"),
                 "{changes:?}"
             );
         }

@@ -92,7 +92,7 @@ fn a_run_that_has_no_whole_checkpoint_is_refused_with_its_path() {
 }
 
 /// What a run is trained with, beside the recipe.
-const CASES: [&[&str]; 14] = [
+const CASES: [&[&str]; 15] = [
     &["data.resize=pad", "data.interpolation=bicubic"],
     &[
         "data.resize=crop",
@@ -134,6 +134,7 @@ const CASES: [&[&str]; 14] = [
     &["model.architecture=mobilenet_v3_small"],
     &["model.architecture=densenet121", "data.resize=crop"],
     &["model.architecture=convnext_tiny", "model.hidden=0"],
+    &["model.architecture=dinov2_s", "data.image_size=[42, 56]"],
 ];
 
 /// Runs Python, which must succeed.

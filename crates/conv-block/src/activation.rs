@@ -19,6 +19,8 @@ pub enum Activation {
     Sigmoid,
     /// `relu6(x + 3) / 6`.
     HardSigmoid,
+    /// Half of `x * (1 + erf(x / sqrt(2)))`.
+    Gelu,
 }
 
 per_isa! {
@@ -68,6 +70,7 @@ pub(crate) unsafe fn activate_kernel<S: Simd, const NV: usize>(
         Activation::HardSwish => each(values, |x| x * (relu6(x + 3.0) / 6.0)),
         Activation::Sigmoid => each(values, |x| 1.0 / (1.0 + exp(-x))),
         Activation::HardSigmoid => each(values, |x| relu6(x + 3.0) / 6.0),
+        Activation::Gelu => each(values, |x| x * part_below(x)),
     }
 }
 
@@ -100,7 +103,7 @@ fn relu6(x: f32) -> f32 {
 /// Returns the exponential of `x`, between those of -87 and 88, within two units in the last place:
 /// a power of two times a polynomial (the coefficients of Cephes's `expf`).
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// Adding this rounds to a whole number, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// The logarithm of 2 in two parts, the first with few bits, so that its multiples are exact.
@@ -125,6 +128,20 @@ fn exp(x: f32) -> f32 {
     sum * f32::from_bits(exponent)
 }
 
+/// Returns the part of the normal distribution below `x`, to 2e-7, by equation 7.1.26 of Abramowitz
+/// and Stegun for the error function.
+#[inline(always)]
+fn part_below(x: f32) -> f32 {
+    let distance = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * distance);
+    let mut sum = 1.061_405_4;
+    for coefficient in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        sum = sum * t + coefficient;
+    }
+    let beyond = 0.5 * sum * t * exp(-distance * distance);
+    if x < 0.0 { beyond } else { 1.0 - beyond }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +153,32 @@ mod tests {
             let mut found = vec![-1.5, 0.25, 3.0, -0.0];
             scale_and_activate(isa, 2.0, 1.0, Activation::Relu6, &mut found);
             assert_eq!(found, [0.0, 1.5, 6.0, 1.0], "{isa:?}");
+        }
+    }
+
+    #[test]
+    fn gelu_weights_by_the_normal_distribution() {
+        let parts = [
+            (0.0, 0.5),
+            (0.5, 0.691_462_461_274_013_1),
+            (1.0, 0.841_344_746_068_542_9),
+            (2.0, 0.977_249_868_051_820_8),
+            (3.0, 0.998_650_101_968_369_9),
+            (5.0, 0.999_999_713_348_428_1),
+            (40.0, 1.0),
+        ];
+        for isa in Isa::available() {
+            for (x, part) in parts {
+                let mut found = [x as f32, -x as f32, f32::NAN];
+                activate(isa, Activation::Gelu, &mut found);
+                for (found, expected) in found.iter().zip([x * part, x * (part - 1.0)]) {
+                    assert!(
+                        (f64::from(*found) - expected).abs() < 4e-7 * x.max(1.0),
+                        "{isa:?} of {x}: {found}, not {expected}"
+                    );
+                }
+                assert!(found[2].is_nan(), "{isa:?}");
+            }
         }
     }
 

@@ -16,6 +16,7 @@
 )]
 
 mod activation;
+mod attention;
 mod dense;
 mod depthwise;
 mod groups;
@@ -33,11 +34,14 @@ mod weight;
 mod winograd;
 
 pub use activation::{Activation, activate, scale_and_activate};
+pub use attention::attention;
 pub use depthwise::{Depthwise, depthwise_backward, depthwise_forward};
 pub use inverted::{
     GateWeights, Images, InvertedResidual, InvertedWeights, PackedInverted, Weights,
 };
-pub use norm::{Norm, NormForward, NormGradients, NormSaved, norm_backward, norm_forward};
+pub use norm::{
+    Norm, NormForward, NormGradients, NormSaved, layer_norm, norm_backward, norm_forward,
+};
 pub use pointwise::{Before, infer_normed};
 pub use rows::tail_gradient;
 pub use shape::{Algorithm, Conv, Tail};

@@ -2,12 +2,11 @@
 
 mod convnext;
 mod densenet;
+mod dinov2;
 mod efficientnet;
 mod inception;
 mod inverted_residual;
-mod mobilenet_v1;
-mod mobilenet_v2;
-mod mobilenet_v3;
+mod mobilenet;
 mod resnet;
 mod squeezenet;
 pub(super) mod vgg;
@@ -15,7 +14,7 @@ pub(super) mod vgg;
 use super::entry::{Entry, Source};
 
 /// Every architecture that a recipe can name.
-pub const ARCHITECTURES: [&Entry; 25] = [
+pub const ARCHITECTURES: [&Entry; 26] = [
     &SMALL_CNN,
     &LAYERS,
     &vgg::VGG16,
@@ -26,10 +25,10 @@ pub const ARCHITECTURES: [&Entry; 25] = [
     &resnet::RESNET34,
     &resnet::RESNET50,
     &resnet::RESNET101,
-    &mobilenet_v1::MOBILENET_V1,
-    &mobilenet_v2::MOBILENET_V2,
-    &mobilenet_v3::SMALL,
-    &mobilenet_v3::LARGE,
+    &mobilenet::v1::MOBILENET_V1,
+    &mobilenet::v2::MOBILENET_V2,
+    &mobilenet::v3::SMALL,
+    &mobilenet::v3::LARGE,
     &efficientnet::B0,
     &efficientnet::B1,
     &efficientnet::B2,
@@ -41,6 +40,7 @@ pub const ARCHITECTURES: [&Entry; 25] = [
     &densenet::DENSENET121,
     &convnext::CONVNEXT_TINY,
     &inception::INCEPTION_V3,
+    &dinov2::DINOV2_S,
 ];
 
 /// The small convolutional network of many Keras notebooks.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::step::synthetic;
 use crate::{
     architecture::Architecture,
-    base::stats::median,
+    base::{stats::median, usage::UsageError},
     commands::ui::{self, say},
     config::{DeviceName, Model, Pooling, Weights},
     nn::{
@@ -71,7 +71,7 @@ impl ForwardResult {
 /// Measures the networks one after the other, with random weights.
 ///
 /// # Errors
-/// Returns an error if the device can't be used.
+/// Returns an error if the device can't be used, or if images of this size don't fit a network.
 pub(super) fn measure(settings: &Settings) -> anyhow::Result<ForwardResult> {
     let device = ui::open_device(settings.device)?;
     let size = settings.image_size;
@@ -88,6 +88,11 @@ pub(super) fn measure(settings: &Settings) -> anyhow::Result<ForwardResult> {
             num_classes: 2,
             output: Output::Softmax,
         };
+        if let Err(error) = design.model.features([size; 2]) {
+            let (name, expected) = (architecture.name(), error.expected());
+            let words = format!("--image-size {size}, {name}: {error}; expected {expected}");
+            return Err(UsageError(words).into());
+        }
         let model = build(&design, 0, &device.device);
         let frozen = model.frozen(0..model.num_groups());
         let batch = synthetic(settings.batch_size, design.input);

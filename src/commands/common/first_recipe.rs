@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::approach::Approach;
 use crate::{
-    architecture::{Entry, Groups, Kind, Source, Traits, Variant},
+    architecture::{Entry, Groups, Kind},
     base::names,
     nn::pretrained::AtHand,
 };
@@ -156,6 +156,7 @@ impl Facts {
         let entry = at_hand.architecture.entry();
         let tuning = (self.count() >= ENOUGH_TO_TUNE).then(|| self.tuning(entry));
         let side = tuning.map_or_else(|| self.backbone_side(entry.side), |(side, _)| side);
+        let side = whole(entry, side);
         let [height, width] = self.typical;
         let _ = writeln!(
             text,
@@ -364,18 +365,21 @@ impl Facts {
 
 /// Returns whether a network has depthwise convolutions.
 fn has_depthwise(entry: &Entry) -> bool {
-    let (Source::Table(build) | Source::Scaled(build)) = entry.source else {
+    let Some(network) = entry.network() else {
         return false;
     };
-    let network = build(&Variant {
-        inputs: 3,
-        width: 1.0,
-        traits: Traits::TORCH,
-    });
     let layers = network.walk([entry.side; 2]).unwrap_or_default();
     layers.iter().any(
         |placed| matches!(&placed.layer.kind, Kind::Conv(conv) if conv.groups == Groups::Depthwise),
     )
+}
+
+/// Returns the largest side up to `side` that the network divides into whole patches.
+fn whole(entry: &Entry, side: usize) -> usize {
+    entry.network().map_or(side, |network| {
+        let is_whole = |side: &usize| network.features([*side; 2]).is_ok();
+        (1..=side).rev().find(is_whole).unwrap_or(side)
+    })
 }
 
 /// Returns the number of blocks, at most four, that leave at least four pixels of the shorter side.
@@ -486,6 +490,7 @@ mod tests {
             ([1500, 1500], [300, 200], "squeezenet1_1", 224, 3),
             ([6000, 6000], [300, 200], "squeezenet1_1", 128, 3),
             ([1500, 1500], [300, 200], "vgg16", 96, 1),
+            ([1500, 1500], [300, 200], "dinov2_s", 84, 1),
         ] {
             let found = read(&counts, typical, architecture);
             let phases: Vec<_> = found

@@ -47,7 +47,10 @@ pub(super) fn check_model(config: &Config, problems: &mut Problems) {
         Err(error) => {
             return problems.bad(
                 "data.image_size",
-                format!("found [{height}, {width}]: {error}; expected larger images"),
+                format!(
+                    "found [{height}, {width}]: {error}; expected {}",
+                    error.expected()
+                ),
             );
         }
     };

@@ -274,6 +274,13 @@ impl<'a> Graph<'a> {
         self.initialize(name, DataType::Float, dims, from_f32(values))
     }
 
+    /// Returns the values of the weights called `name` in the file.
+    pub(super) fn values(&self, name: &str) -> Vec<f32> {
+        let weight = self.weights.tensor(name);
+        let weight = weight.expect("the file has all weights of the network");
+        to_f32(weight.data()).collect()
+    }
+
     /// Returns the weights called `name` in the file.
     pub(super) fn weight(&mut self, name: &str) -> Value {
         let weight = self.weights.tensor(name);

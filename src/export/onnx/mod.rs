@@ -71,6 +71,9 @@ pub enum ExportError {
         /// The weight.
         value: f32,
     },
+    /// A network with attention, which the engine of a page doesn't compute.
+    #[error("found {0}, a network with attention, which a page can't run; use --onnx or --pytorch")]
+    Attention(&'static str),
     /// Weights that can't be read from their device.
     #[error(transparent)]
     Nn(#[from] NnError),

@@ -1,11 +1,16 @@
 //! The layers of a network as nodes, from its description, so that every backbone is exported
 //! without code of its own.
 
-use super::graph::{Graph, Value, float, int, ints};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{
+    graph::{Graph, Value, float, int, ints},
+    proto::DataType,
+};
 use crate::{
     architecture::{Activation, Conv, Groups, Join, Kind, Layer, Network, Pool, PoolKind, Shape},
     config::{Model, Pooling},
-    nn::networks::head::NORM_EPSILON,
+    nn::networks::{head::NORM_EPSILON, layers::added},
 };
 
 /// Computes the features of images.
@@ -77,6 +82,12 @@ fn layer(graph: &mut Graph<'_>, layer: &Layer, x: Value, shape: Shape) -> Value 
         Kind::Activation(function) => activation(graph, *function, &x),
         Kind::Pool(shaped) => pool(graph, &x, *shaped, shape),
         Kind::GlobalAverage => graph.unary("GlobalAveragePool", &x),
+        Kind::Tokens { grid } => tokens(graph, &path, &x, *grid, shape),
+        Kind::Attention { heads } => attention(graph, &x, *heads, shape),
+        Kind::ClassToken => {
+            let first = graph.integers(&[0]);
+            graph.node("Gather", &[&x, &first], vec![int("axis", 2)])
+        }
         Kind::Branches(join, paths) => {
             let outputs: Vec<Value> = paths
                 .iter()
@@ -168,6 +179,61 @@ fn channels_of(graph: &mut Graph<'_>, name: &str) -> Value {
     let weight = graph.weight(name);
     let sides = graph.integers(&[1, 2]);
     graph.binary("Unsqueeze", &weight, &sides)
+}
+
+/// Puts a class token before the patches, which are `grid` rows and columns in the weights, and adds
+/// the embeddings of their positions.
+fn tokens(
+    graph: &mut Graph<'_>,
+    path: &str,
+    patches: &Value,
+    grid: [usize; 2],
+    [channels, height, width]: Shape,
+) -> Value {
+    let of_file = |name: &str, count: usize| {
+        let values = graph.values(&format!("{path}.{name}"));
+        let values = TensorData::new(values, [1, count, channels]);
+        Tensor::<3>::from_data(values, &Device::flex())
+    };
+    let class = of_file("cls_token", 1);
+    let embeddings = of_file("pos_embed", 1 + grid[0] * grid[1]);
+    let added = added(class, embeddings, grid, [height, width]).into_data();
+    let added: Vec<f32> = added.try_to_vec().expect("computed in this process");
+    let count = 1 + height * width;
+    let column = graph.integers(&[0, channels as i64, -1, 1]);
+    let patches = graph.binary("Reshape", patches, &column);
+    let pads = graph.integers(&[0, 0, 1, 0, 0, 0, 0, 0]);
+    let tokens = graph.binary("Pad", &patches, &pads);
+    let added = graph.array(path, &[channels, count, 1], &added);
+    graph.binary("Add", &tokens, &added)
+}
+
+/// Lets each position attend to all, for input of the queries, keys and values of all heads.
+fn attention(
+    graph: &mut Graph<'_>,
+    x: &Value,
+    heads: usize,
+    [channels, height, width]: Shape,
+) -> Value {
+    let of_head = channels / 3 / heads;
+    let apart = graph.integers(&[0, 3, heads as i64, of_head as i64, -1]);
+    let parts = graph.binary("Reshape", x, &apart);
+    let [queries, keys, values] = [0.0, 1.0, 2.0].map(|part| {
+        let part = graph.number(part, DataType::Int64);
+        graph.node("Gather", &[&parts, &part], vec![int("axis", 1)])
+    });
+    let turned = |graph: &mut Graph<'_>, x: &Value| {
+        graph.node("Transpose", &[x], vec![ints("perm", &[0, 1, 3, 2])])
+    };
+    let queries = turned(graph, &queries);
+    let products = graph.binary("MatMul", &queries, &keys);
+    let products = graph.binary("Mul", &products, 1.0 / (of_head as f64).sqrt());
+    let weights = graph.node("Softmax", &[&products], vec![int("axis", 3)]);
+    let weights = turned(graph, &weights);
+    let mean = graph.binary("MatMul", &values, &weights);
+    let sides = [0, channels / 3, height, width].map(|side| side as i64);
+    let sides = graph.integers(&sides);
+    graph.binary("Reshape", &mean, &sides)
 }
 
 fn activation(graph: &mut Graph<'_>, function: Activation, x: &Value) -> Value {

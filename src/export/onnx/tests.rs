@@ -153,12 +153,12 @@ fn every_architecture_is_exported_with_each_of_its_layers_and_weights() {
     for architecture in Architecture::all() {
         let layers = "[[layers]]\nconv = 4\nbatch_norm = true\n[[layers]]\nmax_pool = 2\n";
         let mut meta = meta();
-        let side = if architecture.name() == "inception_v3" {
-            80
-        } else {
-            40
+        let size = match architecture.name() {
+            "inception_v3" => [80, 83],
+            "dinov2_s" => [42, 56],
+            _ => [40, 43],
         };
-        meta.design.input = [3, side, side + 3];
+        meta.design.input = [3, size[0], size[1]];
         meta.design.model.architecture = architecture;
         meta.design.model.pooling = Pooling::Average;
         if architecture.is_list() {

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::onnx::ExportError;
 use crate::{
+    architecture::{Kind, Layer},
     base::{io::files::sha256_hex, markup::rich, names::of_text},
     checkpoint::{Checkpoint, Meta},
     nn::{
@@ -40,7 +41,8 @@ const OWN_STYLE: &str = include_str!("page.css");
 /// in 16 bits a value. `caveats` are sentences on how far to trust them.
 ///
 /// # Errors
-/// Returns an error if the weights can't be read from their device.
+/// Returns an error if the network has attention, which the engine doesn't compute, or if the
+/// weights can't be read from their device.
 pub fn page(
     checkpoints: &[Checkpoint],
     models: &[Classifier],
@@ -87,6 +89,12 @@ pub(crate) fn model_of(
     model: &Classifier,
     half: bool,
 ) -> Result<Vec<u8>, ExportError> {
+    let design = &meta.design;
+    let network = design.model.network(design.input[0]);
+    let is_tokens = |layer: &Layer| matches!(layer.kind, Kind::Tokens { .. });
+    if network.groups.iter().flatten().any(is_tokens) {
+        return Err(ExportError::Attention(design.model.architecture.name()));
+    }
     let bytes = to_bytes(model, Part::ALL)?;
     let tensors = SafeTensors::deserialize(&bytes)?;
     Ok(model::model(meta, &tensors, half).to_bytes())

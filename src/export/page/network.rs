@@ -98,6 +98,9 @@ impl Steps<'_> {
                 Step::Branches(join_of(*join), steps.collect())
             }
             Kind::DropPath(_) | Kind::Dropout(_) => return None,
+            Kind::Tokens { .. } | Kind::Attention { .. } | Kind::ClassToken => {
+                unreachable!("networks with attention are refused")
+            }
         })
     }
 

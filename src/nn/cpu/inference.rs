@@ -10,8 +10,8 @@ use burn::{
 };
 use burn_ndarray::NdArray;
 use conv_block::{
-    Activation, Algorithm, Before, Conv, Images, Isa, PackedInverted, Tail, activate, infer_normed,
-    scale_and_activate,
+    Activation, Algorithm, Before, Conv, Images, Isa, Norm, PackedInverted, Tail, activate,
+    attention, infer_normed, layer_norm, scale_and_activate,
 };
 use rayon::prelude::*;
 
@@ -74,6 +74,31 @@ pub(in crate::nn) fn scaled(
         scales.clone(),
         function,
     ))
+}
+
+/// The parameters of a layer norm.
+#[derive(Debug)]
+pub(in crate::nn) struct LayerNorm {
+    /// The factor and the offset of each channel.
+    pub(in crate::nn) scales: [Vec<f32>; 2],
+    pub(in crate::nn) epsilon: f64,
+}
+
+/// Runs a layer norm over the channels of each position, in place where nobody else has the tensor.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` in and out.
+pub(in crate::nn) fn layer_normed(x: Tensor<4>, norm: &Arc<LayerNorm>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::layer_normed(x.into_dispatch(), norm.clone()))
+}
+
+/// Runs self-attention of so many heads.
+///
+/// # Shapes
+/// `[batch, 3 * channels, height, width]`, the queries, keys and values of all heads, to `[batch,
+/// channels, height, width]`.
+pub(in crate::nn) fn attended(x: Tensor<4>, heads: usize) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::attended(x.into_dispatch(), heads))
 }
 
 /// A norm by its running statistics, what follows it, and a 1x1 convolution behind.
@@ -140,6 +165,12 @@ trait InferenceOps: Backend {
         function: Activation,
     ) -> FloatTensor<Self>;
 
+    /// See [`layer_normed`].
+    fn layer_normed(x: FloatTensor<Self>, norm: Arc<LayerNorm>) -> FloatTensor<Self>;
+
+    /// See [`attended`].
+    fn attended(x: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+
     /// See [`normed_conv`].
     fn normed_conv(x: FloatTensor<Self>, block: Arc<NormedConv>) -> FloatTensor<Self>;
 }
@@ -181,6 +212,24 @@ macro_rules! on_slices {
                     scale_and_activate(Isa::best(), scale, shift, function, plane);
                 });
                 x
+            }
+
+            fn layer_normed(x: FloatTensor<Self>, norm: Arc<LayerNorm>) -> FloatTensor<Self> {
+                let mut x = Self::contiguous(x);
+                let [_, _, height, width] = x.shape().dims();
+                let [gamma, beta] = &norm.scales;
+                let norm = Norm { gamma, beta, epsilon: norm.epsilon };
+                layer_norm(Isa::best(), norm, height * width, Self::values_mut(&mut x));
+                x
+            }
+
+            fn attended(x: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+                let x = Self::contiguous(x);
+                let [images, channels, height, width] = x.shape().dims();
+                let channels = channels / 3;
+                let shape = [images, heads, channels / heads, height * width];
+                let means = attention(Isa::best(), shape, Self::values(&x));
+                Self::tensor(means, Shape::new([images, channels, height, width]))
             }
 
             fn normed_conv(x: FloatTensor<Self>, block: Arc<NormedConv>) -> FloatTensor<Self> {

@@ -4,7 +4,7 @@ pub(super) mod backbone;
 pub mod classifier;
 pub mod head;
 mod init;
-mod layers;
+pub mod layers;
 pub mod params;
 pub mod paths;
 mod patterns;

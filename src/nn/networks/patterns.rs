@@ -121,6 +121,7 @@ pub(super) fn function_of(steps: &[Step]) -> Option<(Activation, &[Step])> {
         architecture::Activation::HardSwish => Activation::HardSwish,
         architecture::Activation::Sigmoid => Activation::Sigmoid,
         architecture::Activation::HardSigmoid => Activation::HardSigmoid,
+        architecture::Activation::Gelu => Activation::Gelu,
         _ => return None,
     };
     Some((function, rest))

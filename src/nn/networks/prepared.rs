@@ -17,7 +17,10 @@ use crate::{
     architecture::{Conv, Join},
     nn::cpu::{
         conv_op::{conv_block, folded},
-        inference::{NormedConv, activated, inverted, is_for_inference, normed_conv, scaled},
+        inference::{
+            LayerNorm, NormedConv, activated, attended, inverted, is_for_inference, layer_normed,
+            normed_conv, scaled,
+        },
         norm::scale_and_shift,
     },
 };
@@ -40,6 +43,10 @@ pub(super) enum Prepared<'a> {
         /// The same step by step, for sizes that the kernel doesn't support.
         plain: &'a [Step],
     },
+    /// A layer norm.
+    LayerNorm(Arc<LayerNorm>),
+    /// Self-attention of so many heads.
+    Attention(usize),
     /// A function of each value.
     Activation(Activation),
     /// The sum of paths, and a tail.
@@ -99,6 +106,8 @@ impl Prepared<'_> {
             }
             Self::NormedConv(block) => normed_conv(x, block),
             Self::Norm(scales, function) => scaled(x, scales, *function),
+            Self::LayerNorm(norm) => layer_normed(x, norm),
+            Self::Attention(heads) => attended(x, *heads),
             Self::Activation(function) => activated(x, *function),
             Self::Sum(paths, tail) => {
                 let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
@@ -124,6 +133,7 @@ impl Preparation<'_> {
         while let [first, behind @ ..] = rest {
             let (step, behind) = self
                 .fused(rest)
+                .or_else(|| self.scaled(rest))
                 .unwrap_or_else(|| (self.single(first), behind));
             found.push(step);
             rest = behind;
@@ -168,6 +178,35 @@ impl Preparation<'_> {
         is_residual.then(|| (self.inverted(&parts, true, &steps[..1]), rest))
     }
 
+    /// Prepares a convolution with the scale behind it in its weights.
+    fn scaled<'a>(&self, steps: &'a [Step]) -> Option<(Prepared<'a>, &'a [Step])> {
+        let [
+            Step::Conv {
+                conv,
+                norm,
+                shape,
+                tail: Tail::Linear,
+            },
+            Step::Module(scale),
+            rest @ ..,
+        ] = steps
+        else {
+            return None;
+        };
+        let Layer::Scale(scale) = &self.modules[*scale] else {
+            return None;
+        };
+        let (weight, bias) = self.weights(*conv, *norm);
+        let scale = scale.scale.val();
+        let folded = Folded {
+            weight: weight * scale.clone().reshape([-1, 1, 1, 1]),
+            bias: bias.map(|bias| bias * scale),
+            shape,
+            tail: Tail::Linear,
+        };
+        Some((Prepared::Conv(Box::new(folded)), rest))
+    }
+
     fn single<'a>(&self, step: &'a Step) -> Prepared<'a> {
         match step {
             Step::Conv {
@@ -200,6 +239,14 @@ impl Preparation<'_> {
             Step::Branches(join, paths) => {
                 Prepared::Branches(*join, paths.iter().map(|path| self.all(path)).collect())
             }
+            Step::Attention(heads) => Prepared::Attention(*heads),
+            Step::Module(module) => match &self.modules[*module] {
+                Layer::LayerNorm(norm) => Prepared::LayerNorm(Arc::new(LayerNorm {
+                    scales: [&norm.gamma, &norm.beta].map(|param| values_of(param.val())),
+                    epsilon: norm.epsilon,
+                })),
+                _ => Prepared::Step(step),
+            },
             _ => Prepared::Step(step),
         }
     }
@@ -338,7 +385,13 @@ mod tests {
             ("densenet121", 0),
             ("squeezenet1_1", 0),
             ("convnext_tiny", 0),
+            ("dinov2_s", 0),
         ] {
+            let [height, width] = if name == "dinov2_s" {
+                [56, 98]
+            } else {
+                [64, 96]
+            };
             let design = Design {
                 model: Model {
                     architecture: Architecture::find(name).expect("known"),
@@ -346,16 +399,17 @@ mod tests {
                     pooling: Pooling::Average,
                     ..Model::default()
                 },
-                input: [3, 64, 96],
+                input: [3, height, width],
                 num_classes: 2,
                 output: Output::Softmax,
             };
             let model = build(&design, 1, &device);
-            let len = 3 * 3 * 64 * 96;
+            let len = 3 * 3 * height * width;
             let pixels: Vec<f32> = (0..len)
                 .map(|at| ((at * 7919 + at % 37 * 31) % 251) as f32 / 125.0 - 1.0)
                 .collect();
-            let images = Tensor::<4>::from_data(TensorData::new(pixels, [3, 3, 64, 96]), &device);
+            let images =
+                Tensor::<4>::from_data(TensorData::new(pixels, [3, 3, height, width]), &device);
             let (backbone, mut found, mut plain) = (model.backbone(), images.clone(), images);
             let mut inverted = 0;
             for group in 0..model.num_groups() {

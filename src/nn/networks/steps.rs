@@ -7,7 +7,10 @@ use burn::tensor::{
 };
 use conv_block::Tail;
 
-use super::{head::average, layers::Layer};
+use super::{
+    head::average,
+    layers::{Layer, attention},
+};
 use crate::{
     architecture::{self, Activation, Conv, Fused, Groups, Join, Kind, Pool},
     nn::cpu::{
@@ -31,7 +34,7 @@ pub(super) enum Step {
     },
     /// Batch norm by itself, and a tail.
     Norm(usize, Tail),
-    /// Layer norm, a scale or dropout.
+    /// Layer norm, a scale, tokens or dropout.
     Module(usize),
     /// Stochastic depth.
     DropPath(usize),
@@ -41,6 +44,10 @@ pub(super) enum Step {
     Pool(Pool),
     /// The mean over all positions.
     GlobalAverage,
+    /// Self-attention of so many heads.
+    Attention(usize),
+    /// The class token alone.
+    ClassToken,
     /// The sum of paths, and a tail.
     Sum(Vec<Vec<Step>>, Tail),
     /// Paths side by side whose outputs are joined otherwise.
@@ -72,11 +79,15 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
                 }
             }
             Kind::BatchNorm { .. } => Step::Norm(advance(next), tail),
-            Kind::LayerNorm { .. } | Kind::Scale | Kind::Dropout(_) => Step::Module(advance(next)),
+            Kind::LayerNorm { .. } | Kind::Scale | Kind::Tokens { .. } | Kind::Dropout(_) => {
+                Step::Module(advance(next))
+            }
             Kind::DropPath(_) => Step::DropPath(advance(next)),
             Kind::Activation(function) => Step::Activation(*function),
             Kind::Pool(pool) => Step::Pool(*pool),
             Kind::GlobalAverage => Step::GlobalAverage,
+            Kind::Attention { heads } => Step::Attention(*heads),
+            Kind::ClassToken => Step::ClassToken,
             Kind::Branches(join, paths) => {
                 let paths = paths.iter().map(|path| find(path, next)).collect();
                 if *join == Join::Add {
@@ -146,14 +157,7 @@ impl Step {
                 };
                 norm_block(x, norm, *tail)
             }
-            Self::Module(module) => match &modules[*module] {
-                Layer::LayerNorm(norm) => norm.forward(x),
-                Layer::Scale(scale) => scale.forward(x),
-                Layer::Dropout(dropout) => dropout.forward(x),
-                Layer::Conv(_) | Layer::BatchNorm(_) => {
-                    unreachable!("convolutions and batch norms are steps of their own")
-                }
-            },
+            Self::Module(module) => run_module(&modules[*module], x),
             Self::DropPath(module) => {
                 let Layer::Dropout(dropout) = &modules[*module] else {
                     unreachable!("the step was found for dropout")
@@ -165,6 +169,8 @@ impl Step {
             Self::Activation(function) => activate(*function, x),
             Self::Pool(shape) => pool(x, *shape),
             Self::GlobalAverage => average(x),
+            Self::Attention(heads) => attention(x, *heads),
+            Self::ClassToken => x.narrow(2, 0, 1),
             Self::Sum(paths, tail) => {
                 let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
                 summed(outputs.collect(), *tail)
@@ -173,6 +179,22 @@ impl Step {
                 let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
                 joined(*join, outputs.collect())
             }
+        }
+    }
+}
+
+/// Runs a layer that is a step by itself.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` in and out.
+fn run_module(module: &Layer, x: Tensor<4>) -> Tensor<4> {
+    match module {
+        Layer::LayerNorm(norm) => norm.forward(x),
+        Layer::Scale(scale) => scale.forward(x),
+        Layer::Tokens(tokens) => tokens.forward(x),
+        Layer::Dropout(dropout) => dropout.forward(x),
+        Layer::Conv(_) | Layer::BatchNorm(_) => {
+            unreachable!("convolutions and batch norms are steps of their own")
         }
     }
 }

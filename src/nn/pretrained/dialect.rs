@@ -172,12 +172,16 @@ fn told(
         return (library, "the names in the file");
     }
     // The same names with other padding and norms: the usual ones.
-    let usual = architecture
+    let known = architecture
         .entry()
         .dialects
         .iter()
-        .map(|(known, _)| *known)
-        .find(|known| matches!(known, Dialect::Timm | Dialect::TimmTf));
+        .map(|(known, _)| *known);
+    let mut timms = known.filter(|known| matches!(known, Dialect::Timm | Dialect::TimmTf));
+    let usual = timms.next();
+    if timms.next().is_none() {
+        return (usual.unwrap_or(library), "the names in the file");
+    }
     (
         usual.unwrap_or(library),
         "the names in the file, as the usual one of timm's two; set model.dialect if it is the \

@@ -168,11 +168,9 @@ fn torch(
         let Some(name) = name_of(layer) else { continue };
         let name = |part: &Part| {
             let whole = |layer: &str| {
-                if part.torch.is_empty() {
-                    format!("{prefix}{layer}")
-                } else {
-                    format!("{prefix}{layer}.{}", part.torch)
-                }
+                let is_both = !layer.is_empty() && !part.torch.is_empty();
+                let dot = if is_both { "." } else { "" };
+                format!("{prefix}{layer}{dot}{}", part.torch)
             };
             // torchvision's published DenseNet says `norm.1` where its code says `norm1`.
             let dotted = name
@@ -206,13 +204,15 @@ fn torch(
 
 /// Returns whether a tensor belongs to a head, or is a counter that isn't needed.
 pub(super) fn is_of_head(origin: Origin, name: &str, shape: &[usize]) -> bool {
-    const TORCH: [&str; 6] = [
+    const TORCH: [&str; 7] = [
         "classifier.",
         "pre_logits.",
         "head.",
         "fc.",
         "AuxLogits.",
         "conv_head.",
+        // DINOv2's, which takes the place of hidden patches in its own training.
+        "mask_token",
     ];
     match origin {
         Origin::Own => name.starts_with("head."),

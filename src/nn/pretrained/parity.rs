@@ -29,7 +29,7 @@ use crate::{
 use Dialect::{Keras, Timm, TimmTf, Torchvision};
 
 /// The networks of each library with stored features: file, architecture, dialect and width.
-const NETWORKS: [(&str, &str, Dialect, Option<f64>); 41] = [
+const NETWORKS: [(&str, &str, Dialect, Option<f64>); 42] = [
     ("torchvision.resnet18", "resnet18", Torchvision, None),
     ("torchvision.resnet34", "resnet34", Torchvision, None),
     ("torchvision.resnet50", "resnet50", Torchvision, None),
@@ -112,6 +112,7 @@ const NETWORKS: [(&str, &str, Dialect, Option<f64>); 41] = [
     ("timm.resnet50", "resnet50", Torchvision, None),
     ("timm.densenet121", "densenet121", Torchvision, None),
     ("timm.convnext_tiny", "convnext_tiny", Timm, None),
+    ("timm.vit_small_patch14_dinov2", "dinov2_s", Timm, None),
     ("keras.resnet50", "resnet50", Keras, None),
     ("keras.resnet101", "resnet101", Keras, None),
     ("keras.mobilenet", "mobilenet_v1", Keras, None),
@@ -339,12 +340,13 @@ fn features_and_gradients_on_a_gpu_are_those_of_the_originals() {
 
 /// A few networks, which have every kind of block among them.
 fn compare_each_kind_of_block(device: &Device) {
-    const FILES: [&str; 5] = [
+    const FILES: [&str; 6] = [
         "torchvision.resnet18",
         "torchvision.mobilenet_v3_small",
         "timm.tf_efficientnet_lite0",
         "keras.resnet50",
         "torchvision.densenet121",
+        "timm.vit_small_patch14_dinov2",
     ];
     let networks = NETWORKS
         .into_iter()

@@ -50,6 +50,9 @@ const GAMMA: Part = part("gamma", "weight", "gamma");
 const BETA: Part = part("beta", "bias", "beta");
 const MEAN: Part = part("running_mean", "running_mean", "moving_mean");
 const VARIANCE: Part = part("running_var", "running_var", "moving_variance");
+/// The class token and the position embeddings, parameters of the network itself elsewhere.
+const CLASS_TOKEN: Part = part("cls_token", "cls_token", "");
+const POSITIONS: Part = part("pos_embed", "pos_embed", "");
 /// The layer scale, which in PyTorch is a parameter of the block itself and has no name below the
 /// layer's.
 const SCALE: Part = part("scale", "", "gamma");
@@ -68,6 +71,12 @@ pub(super) fn parts(layer: &Layer, inputs: usize) -> Vec<(Part, Vec<usize>)> {
             .into(),
         Kind::LayerNorm { .. } => [GAMMA, BETA].map(|part| (part, vec![inputs])).into(),
         Kind::Scale => vec![(SCALE, vec![inputs])],
+        Kind::Tokens {
+            grid: [rows, columns],
+        } => vec![
+            (CLASS_TOKEN, vec![1, 1, inputs]),
+            (POSITIONS, vec![1, 1 + rows * columns, inputs]),
+        ],
         _ => Vec::new(),
     }
 }

@@ -4,12 +4,14 @@
 //! The gradient needs every value that was normalized. The caller keeps them: to compute them again
 //! would take a fifth of a training step.
 
+mod layer;
 mod planes;
 
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+pub use self::layer::layer_norm;
 use self::planes::{Passage, add_products, mix, moments, pool_plane};
 pub(crate) use self::planes::{lane_sum, scale_plane};
 use crate::{
