@@ -58,6 +58,8 @@ pub enum Kind {
     /// Global average pooling: the mean of each channel over all positions, which leaves one row
     /// and one column.
     GlobalAverage,
+    /// Nearest-neighbor upsampling: each row and each column twice (Keras's `UpSampling2D`).
+    Upsample,
     /// Parallel paths with the same input, and how their outputs are joined. An empty path passes
     /// its input on.
     Branches(Join, Vec<Vec<Layer>>),
@@ -301,6 +303,7 @@ impl Kind {
                 .output([height, width])
                 .map(|size| sized(channels, size)),
             Self::GlobalAverage => Some([channels, 1, 1]),
+            Self::Upsample => Some([channels, 2 * height, 2 * width]),
             Self::Branches(join, paths) => {
                 let through = |path: &Vec<Layer>| {
                     path.iter()

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     architecture::Kind,
-    config::{Color, MOST_KERNEL_WEIGHTS},
+    config::{Color, MOST_KERNEL_WEIGHTS, Pooling},
     nn::networks::classifier::{Design, Output},
 };
 
@@ -22,7 +22,7 @@ const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 
 /// Checks every field of `meta` against its bounds and the other fields.
 pub(super) fn check(meta: &Meta) -> Checked {
-    check_classes(&meta.classes)?;
+    check_classes(meta)?;
     check_images(meta)?;
     check_design(meta)?;
     check_decisions(meta)?;
@@ -48,8 +48,13 @@ pub(super) fn check(meta: &Meta) -> Checked {
     })
 }
 
-fn check_classes(classes: &[String]) -> Checked {
-    require(classes.len() >= 2, "classes", classes, "two names or more")?;
+fn check_classes(meta: &Meta) -> Checked {
+    let classes = &meta.classes;
+    let (least, words) = match meta.design.output {
+        Output::Image => (1, "one name or more"),
+        Output::Softmax | Output::Sigmoid => (2, "two names or more"),
+    };
+    require(classes.len() >= least, "classes", classes, words)?;
     let distinct: BTreeSet<&String> = classes.iter().collect();
     require(
         distinct.len() == classes.len(),
@@ -127,13 +132,14 @@ fn check_design(meta: &Meta) -> Checked {
         format!("{:?}, which goes with `loss`", Output::of(meta.loss)),
     )?;
     // One logit tells two classes apart, no more.
-    let fits = *output == Output::Softmax || *num_classes == 2;
+    let fits = *output != Output::Sigmoid || *num_classes == 2;
     require(
         fits,
         "design.output",
         output,
         "Softmax for any number of classes but two",
     )?;
+    check_reconstruction(meta)?;
     check_list(meta)?;
     check_network(meta)?;
     require(
@@ -158,6 +164,41 @@ fn check_design(meta: &Meta) -> Checked {
         )?;
         require_digest("frozen.sha256", &frozen.sha256)
     })
+}
+
+/// Checks that an autoencoder, and no other network, gives images, and that they can be turned back
+/// into pixels.
+fn check_reconstruction(meta: &Meta) -> Checked {
+    let Design { model, input, .. } = &meta.design;
+    let is_image = meta.design.output == Output::Image;
+    require(
+        model.architecture.is_autoencoder() == is_image,
+        "design.output",
+        meta.design.output,
+        "Image for an autoencoder alone",
+    )?;
+    if !is_image {
+        return Ok(());
+    }
+    require(
+        model.hidden.widths().is_empty() && model.pooling == Pooling::Flatten,
+        "design.model",
+        &model.hidden,
+        "no head for an autoencoder",
+    )?;
+    let given = model.network(input[0]).features(meta.image_size);
+    require(
+        given.as_ref().is_ok_and(|shape| shape == input),
+        "image_size",
+        meta.image_size,
+        "a size that halves as often as there are blocks",
+    )?;
+    require(
+        meta.normalize.finish().is_some(),
+        "normalize",
+        &meta.normalize,
+        "one that is the same for each image",
+    )
 }
 
 /// Checks what the architecture is made with, and whether an image is large enough for it.

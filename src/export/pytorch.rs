@@ -233,6 +233,7 @@ impl Module {
             Kind::Activation(function) => self.say(&format!("{x} = {}({x})", name(*function))),
             Kind::Pool(pooled) => self.pool(*pooled, x, shape),
             Kind::GlobalAverage => self.say(&format!("{x} = {x}.mean((2, 3), keepdim=True)")),
+            Kind::Upsample => unreachable!("autoencoders aren't exported"),
             Kind::Branches(join, paths) => {
                 let names: Vec<String> = (0..paths.len())
                     .map(|index| format!("{x}_{index}"))

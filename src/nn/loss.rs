@@ -3,6 +3,7 @@
 
 use burn::tensor::{Tensor, activation};
 
+use super::batch::Batch;
 use crate::config::Loss;
 
 /// A loss with its parameters.
@@ -17,10 +18,23 @@ pub struct LossFn {
 }
 
 impl LossFn {
+    /// Returns what the outputs are compared with: the fractions of the classes, or the images
+    /// themselves.
+    ///
+    /// # Shapes
+    /// `[batch, classes]`, or `[batch, values]`.
+    pub fn targets(&self, batch: &Batch) -> Tensor<2> {
+        match self.kind {
+            Loss::MeanSquaredError => batch.images.clone().flatten(1, 3),
+            Loss::CrossEntropy | Loss::BinaryCrossEntropy | Loss::Focal => batch.targets.clone(),
+        }
+    }
+
     /// Computes the unweighted loss of each image.
     ///
     /// # Shapes
-    /// `logits` `[batch, logits]` and `targets` `[batch, classes]` to `[batch]`.
+    /// `logits` `[batch, logits]` and `targets` `[batch, classes]` to `[batch]`; for images, both
+    /// are `[batch, values]`.
     pub fn per_sample(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
         let [batch, num_classes] = targets.dims();
         let spread = self.label_smoothing / num_classes as f64;
@@ -30,6 +44,10 @@ impl LossFn {
             targets * (1.0 - self.label_smoothing) + spread
         };
         let each = match self.kind {
+            Loss::MeanSquaredError => {
+                let squares = (logits - targets).square();
+                return squares.mean_dim(1).reshape([batch]);
+            }
             Loss::CrossEntropy => -(targets * activation::log_softmax(logits, 1)),
             Loss::Focal => {
                 let log_probs = activation::log_softmax(logits, 1);

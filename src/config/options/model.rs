@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     architecture::{
-        Architecture, Dialect, Listed, Network, Norm, ShapeError, Source, Variant, listed,
-        small_cnn,
+        Architecture, Dialect, Listed, Network, Norm, ShapeError, Source, Variant, autoencoder,
+        listed, small_cnn,
     },
     config::{
         Freeze, Weights,
@@ -31,11 +31,12 @@ pub struct Model {
     /// `train.phases`, each phase sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
-    /// `small_cnn` only: output channels of each convolution block, `[32, 64, 128, 128]` by
-    /// default; each block halves height and width.
+    /// `small_cnn` and `autoencoder` only: output channels of each convolution block, `[32, 64,
+    /// 128, 128]` by default; each block halves height and width. Those of an autoencoder, `[32,
+    /// 64, 16]` by default, lead to the code, and in reverse from it back to the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<usize>>,
-    /// `small_cnn` only: batch normalization after each convolution (which then has no bias). Off
+    /// `small_cnn` and `autoencoder` only: batch normalization after each convolution (which then has no bias). Off
     /// by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,
@@ -142,14 +143,16 @@ impl Model {
         self.freeze_norms.unwrap_or(self.weights() != Weights::None)
     }
 
-    /// Returns the channels of `small_cnn`.
+    /// Returns the channels of `small_cnn` or of an autoencoder's blocks down to its code.
     pub fn channels(&self) -> Vec<usize> {
-        self.channels
-            .clone()
-            .unwrap_or_else(|| vec![32, 64, 128, 128])
+        let default = || match self.architecture.is_autoencoder() {
+            true => vec![32, 64, 16],
+            false => vec![32, 64, 128, 128],
+        };
+        self.channels.clone().unwrap_or_else(default)
     }
 
-    /// Returns whether `small_cnn` has batch norm.
+    /// Returns whether `small_cnn` or an autoencoder has batch norm.
     pub fn batch_norm(&self) -> bool {
         self.batch_norm.unwrap_or(false)
     }
@@ -169,6 +172,7 @@ impl Model {
         match self.architecture.entry().source {
             Source::List => listed(inputs, &self.listed()),
             Source::Blocks => small_cnn(inputs, &self.channels(), self.batch_norm()),
+            Source::Mirrored => autoencoder(inputs, &self.channels(), self.batch_norm()),
             Source::Table(build) | Source::Scaled(build) => build(&variant),
         }
     }

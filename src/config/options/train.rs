@@ -170,6 +170,9 @@ pub enum Loss {
     /// Cross-entropy in which easy images count less (Lin et al. 2017, arXiv 1708.02002), without
     /// its alpha: use `class_weights`.
     Focal,
+    /// Mean of the squared differences between the values of the image, normalized, and those that
+    /// the network gives for it; for `autoencoder` alone, whose loss it always is.
+    MeanSquaredError,
 }
 
 /// When to stop: Keras's `EarlyStopping`.

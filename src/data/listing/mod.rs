@@ -18,7 +18,10 @@ pub use passed_over::{Kind, PassedOver};
 pub use walk::{Found, no_file, walk};
 
 use super::{error::DataError, shards::is_shard};
-use crate::base::{names, words};
+use crate::{
+    base::{names, words},
+    config::Data,
+};
 
 /// File name endings of images, in any case. The format is decided by the content when it is
 /// decoded.
@@ -40,6 +43,19 @@ pub struct Entry {
     pub weight: f32,
     /// The part that a CSV assigns it to.
     pub split: Option<Part>,
+}
+
+impl Entry {
+    /// Returns the entry of an image of which nothing but its class is known.
+    pub fn of(path: PathBuf, class: &str) -> Self {
+        Self {
+            path,
+            class: class.to_owned(),
+            group: None,
+            weight: 1.0,
+            split: None,
+        }
+    }
 }
 
 /// A file or folder that should have been listed and can't be opened.
@@ -118,6 +134,28 @@ impl Listing {
     }
 }
 
+/// Class of images without one, where none is needed.
+pub const UNLABELED: &str = "unlabeled";
+
+/// What is done with images in a folder without class folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlabeled {
+    /// They are an error.
+    Refused,
+    /// They are taken, as images of the class [`UNLABELED`].
+    Taken,
+}
+
+impl Unlabeled {
+    /// Returns what the settings of a run's data say.
+    pub fn of(data: &Data) -> Self {
+        match data.takes_unlabeled {
+            true => Self::Taken,
+            false => Self::Refused,
+        }
+    }
+}
+
 /// Lists a folder of class folders, a CSV, or shards: a tar file, a folder of them, or a pattern of
 /// their names such as `train-{000000..000009}.tar`.
 ///
@@ -125,10 +163,22 @@ impl Listing {
 /// Returns [`DataError`] if nothing is there, if a folder has no class folders, if a CSV has a line
 /// that can't be understood, or if a shard can't be read or has no classes.
 pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
+    list_with(path, exclude, Unlabeled::Refused)
+}
+
+/// As [`list`], for a network that may need no classes.
+///
+/// # Errors
+/// As [`list`], but for a folder without class folders whose images are taken.
+pub fn list_with(
+    path: &Path,
+    exclude: &Exclude,
+    unlabeled: Unlabeled,
+) -> Result<Listing, DataError> {
     if let Some(found) = shards::find(path, exclude)? {
         shards::list(path, &found, exclude)
     } else if path.is_dir() {
-        list_folder(path, exclude)
+        list_folder(path, exclude, unlabeled)
     } else if path.is_file() {
         csv::list(path, exclude)
     } else {
@@ -173,14 +223,18 @@ fn are_parts(folder: &Path, names: &[String]) -> bool {
 }
 
 /// Lists a folder of class folders.
-fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
-    let mut listing = Listing::default();
+fn list_folder(
+    folder: &Path,
+    exclude: &Exclude,
+    unlabeled: Unlabeled,
+) -> Result<Listing, DataError> {
+    let (mut listing, mut loose) = (Listing::default(), Vec::new());
     for found in
         walk::children(folder, exclude).map_err(|error| DataError::io("list", folder, error))?
     {
         match found {
             Found::Folder(path) => list_class(&path, folder, exclude, &mut listing),
-            Found::Image(path) => listing.passed_over.add(Kind::WithoutClass, &path),
+            Found::Image(path) => loose.push(path),
             Found::PassedOver(kind, path) => listing.passed_over.add(kind, &path),
             Found::Unreadable(path, reason) => listing.unreadable.push(Unreadable {
                 path,
@@ -189,6 +243,15 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
                 split: None,
             }),
         }
+    }
+    if unlabeled == Unlabeled::Taken && listing.classes.is_empty() && !loose.is_empty() {
+        listing.classes.push(UNLABELED.to_owned());
+        let entries = loose.into_iter().map(|path| Entry::of(path, UNLABELED));
+        listing.entries.extend(entries);
+        return Ok(listing);
+    }
+    for path in &loose {
+        listing.passed_over.add(Kind::WithoutClass, path);
     }
     if are_parts(folder, &listing.classes) {
         let folder = names::of_path(folder);
@@ -232,13 +295,7 @@ fn list_class(path: &Path, root: &Path, exclude: &Exclude, listing: &mut Listing
     let (mut entries, mut unreadable, mut passed_over) =
         (Vec::new(), Vec::new(), PassedOver::default());
     walk(path, root, exclude, &mut |found| match found {
-        Found::Image(path) => entries.push(Entry {
-            path,
-            class: class.clone(),
-            group: None,
-            weight: 1.0,
-            split: None,
-        }),
+        Found::Image(path) => entries.push(Entry::of(path, &class)),
         Found::Unreadable(path, reason) => unreadable.push(Unreadable {
             path,
             reason,

@@ -181,6 +181,7 @@ fn classified(graph: &mut Graph<'_>, logits: &Value, meta: &Meta) -> (Value, Val
                 .map(|both| graph.node("Concat", &both, vec![int("axis", 1)]));
             (probabilities, logits)
         }
+        Output::Image => unreachable!("autoencoders aren't exported"),
     }
 }
 

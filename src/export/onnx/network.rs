@@ -77,6 +77,7 @@ fn layer(graph: &mut Graph<'_>, layer: &Layer, x: Value, shape: Shape) -> Value 
         Kind::Activation(function) => activation(graph, *function, &x),
         Kind::Pool(shaped) => pool(graph, &x, *shaped, shape),
         Kind::GlobalAverage => graph.unary("GlobalAveragePool", &x),
+        Kind::Upsample => unreachable!("autoencoders aren't exported"),
         Kind::Branches(join, paths) => {
             let outputs: Vec<Value> = paths
                 .iter()

@@ -369,6 +369,7 @@ fn meta(
     let loss = match design.output {
         Output::Softmax => Loss::CrossEntropy,
         Output::Sigmoid => Loss::BinaryCrossEntropy,
+        Output::Image => Loss::MeanSquaredError,
     };
     Meta {
         format: Meta::format(),

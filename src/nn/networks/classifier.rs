@@ -34,6 +34,8 @@ pub enum Output {
     Softmax,
     /// A single logit, whose sigmoid is the probability of the second of two classes.
     Sigmoid,
+    /// No logits: the values of an image in place of them, those of the network's input.
+    Image,
 }
 
 impl Output {
@@ -42,6 +44,7 @@ impl Output {
         match loss {
             Loss::BinaryCrossEntropy => Self::Sigmoid,
             Loss::CrossEntropy | Loss::Focal => Self::Softmax,
+            Loss::MeanSquaredError => Self::Image,
         }
     }
 
@@ -50,6 +53,7 @@ impl Output {
         match self {
             Self::Softmax => num_classes,
             Self::Sigmoid => 1,
+            Self::Image => 0,
         }
     }
 
@@ -64,6 +68,7 @@ impl Output {
         let row = |row: &[f32]| match self {
             Self::Softmax => row.to_vec(),
             Self::Sigmoid => vec![0.0, row[0]],
+            Self::Image => unreachable!("an image has no logits"),
         };
         logits
             .chunks_exact(self.num_logits(num_classes))
@@ -393,6 +398,7 @@ pub fn probabilities(logits: Tensor<2>, output: Output) -> Tensor<2> {
             let second = activation::sigmoid(logits);
             Tensor::cat(vec![second.ones_like() - second.clone(), second], 1)
         }
+        Output::Image => unreachable!("an image has no probabilities"),
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) enum Step {
     Pool(Pool),
     /// The mean over all positions.
     GlobalAverage,
+    /// Each row and each column twice.
+    Upsample,
     /// The sum of paths, and a tail.
     Sum(Vec<Vec<Step>>, Tail),
     /// Paths side by side whose outputs are joined otherwise.
@@ -77,6 +79,7 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
             Kind::Activation(function) => Step::Activation(*function),
             Kind::Pool(pool) => Step::Pool(*pool),
             Kind::GlobalAverage => Step::GlobalAverage,
+            Kind::Upsample => Step::Upsample,
             Kind::Branches(join, paths) => {
                 let paths = paths.iter().map(|path| find(path, next)).collect();
                 if *join == Join::Add {
@@ -165,6 +168,7 @@ impl Step {
             Self::Activation(function) => activate(*function, x),
             Self::Pool(shape) => pool(x, *shape),
             Self::GlobalAverage => average(x),
+            Self::Upsample => upsampled(x),
             Self::Sum(paths, tail) => {
                 let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
                 summed(outputs.collect(), *tail)
@@ -195,6 +199,18 @@ pub(super) fn block_of(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
         groups,
         tail,
     }
+}
+
+/// Repeats each row and each column.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, channels, 2 * height, 2 * width]`.
+fn upsampled(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let maps = batch * channels;
+    x.reshape([maps, height, 1, width, 1])
+        .expand([maps, height, 2, width, 2])
+        .reshape([batch, channels, 2 * height, 2 * width])
 }
 
 /// Returns the sum of the outputs of two paths or more after a tail.
