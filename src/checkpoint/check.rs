@@ -10,6 +10,7 @@ use super::{
 use crate::{
     architecture::Kind,
     config::{Color, MOST_KERNEL_WEIGHTS, Pooling},
+    metrics::Reconstruction,
     nn::networks::classifier::{Design, Output},
 };
 
@@ -27,6 +28,7 @@ pub(super) fn check(meta: &Meta) -> Checked {
     check_design(meta)?;
     check_decisions(meta)?;
     check_novelty(meta)?;
+    check_threshold(meta)?;
     check_files(meta)?;
     require(
         meta.focal_gamma.is_finite() && meta.focal_gamma >= 0.0,
@@ -356,6 +358,38 @@ fn check_novelty(meta: &Meta) -> Checked {
     let images = |field: &str, count| require(count > 0, field, count, "one image or more");
     images("novelty.compared_with", fitted.compared_with)?;
     images("novelty.fitted_on", fitted.fitted_on)
+}
+
+/// Checks the error above which images are unlike those of an autoencoder's training.
+fn check_threshold(meta: &Meta) -> Checked {
+    let Some(fitted) = &meta.reconstruction else {
+        return Ok(());
+    };
+    require(
+        meta.design.output == Output::Image,
+        "reconstruction",
+        fitted,
+        "none for this architecture",
+    )?;
+    require(
+        fitted.rate > 0.0 && fitted.rate < 1.0,
+        "reconstruction.rate",
+        fitted.rate,
+        "a fraction between 0 and 1",
+    )?;
+    require(
+        fitted.error.is_finite() && fitted.error >= 0.0,
+        "reconstruction.error",
+        fitted.error,
+        "a number of 0 or more",
+    )?;
+    let least = Reconstruction::images_for(fitted.rate);
+    require(
+        fitted.fitted_on >= least,
+        "reconstruction.fitted_on",
+        fitted.fitted_on,
+        format!("{least} images or more for the rate"),
+    )
 }
 
 fn check_files(meta: &Meta) -> Checked {

@@ -184,6 +184,18 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     load_with(path, read)
 }
 
+/// Loads the checkpoint folder at `path` as [`load`] does, if its network knows classes.
+///
+/// # Errors
+/// Fails as [`load`] does, and for an autoencoder.
+pub fn load_classifier(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let checkpoint = load(path)?;
+    match checkpoint.meta.is_autoencoder() {
+        true => Err(CheckpointError::Autoencoder(path.to_owned())),
+        false => Ok(checkpoint),
+    }
+}
+
 /// Loads the checkpoint folder at `path` for a resume. Every byte is checked.
 ///
 /// # Errors
@@ -460,6 +472,7 @@ mod tests {
                 fitted_on: 12,
             }),
             novelty: None,
+            reconstruction: None,
             frozen: None,
             run: Some(RunId {
                 id: "one".to_owned(),

@@ -95,7 +95,7 @@ enum Format {
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.raw.as_ref().map_or(Ok(()), RawFile::check)?;
     let path = checkpoint::resolve(&args.checkpoint, "best")?;
-    let checkpoint = checkpoint::load(&path)?;
+    let checkpoint = checkpoint::load_classifier(&path)?;
     let meta = &checkpoint.meta;
     let class = args
         .class

@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     if let Some(Err(held @ CheckpointError::Held { .. })) = lock {
         return Err(held.into());
     }
-    let checkpoint = checkpoint::load(&path)?;
+    let checkpoint = checkpoint::load_classifier(&path)?;
     if let Some(out) = &args.pytorch {
         let file = pytorch(&checkpoint).ok_or_else(|| {
             UsageError(format!(

@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         Some(Err(held @ CheckpointError::Held { .. })) => return Err(held.into()),
         lock => lock,
     };
-    let checkpoint = checkpoint::load(&path)?;
+    let checkpoint = checkpoint::load_classifier(&path)?;
     let compute = ui::open_device(args.device)?;
     let predictor = Predictor {
         keep: Rules::of(&checkpoint.meta).detail(),

@@ -123,6 +123,19 @@ pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
     middle(part as f64 / total as f64, (0..DRAWS).map(draw))
 }
 
+/// Returns the mean of values, one of each image, with the interval of the bootstrap over `groups`,
+/// which are numbered from 0.
+pub fn mean(values: &[f64], groups: &[usize], seed: u64) -> Estimate {
+    let draw = |index: u64| {
+        let counts = resample(groups, seed, index);
+        let drawn = values.iter().zip(&counts);
+        let sum = drawn.map(|(value, count)| value * f64::from(*count));
+        sum.sum::<f64>() / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
+    };
+    let value = values.iter().sum::<f64>() / values.len() as f64;
+    middle(value, (0..DRAWS).map(draw))
+}
+
 /// Returns `value` with the middle 95 % of the draws that are not NaN.
 pub(super) fn middle(value: f64, draws: impl Iterator<Item = f64>) -> Estimate {
     let mut found: Vec<f64> = draws.filter(|value| !value.is_nan()).collect();

@@ -14,10 +14,12 @@ mod report;
 mod significance;
 mod temperature;
 
-pub use compare::Comparison;
+pub use compare::{Comparison, roc_auc, roc_auc_difference};
 pub use confusion::{ClassScores, Confusion, Tally};
-pub use decision::{Coverage, Threshold, fit_coverage, fit_threshold, images_for, prediction_set};
-pub use interval::{Estimate, share, wilson};
+pub use decision::{
+    Coverage, Reconstruction, Threshold, fit_coverage, fit_threshold, images_for, prediction_set,
+};
+pub use interval::{Estimate, mean, share, wilson};
 pub use measures::{ClassMeasures, RANKED_CLASSES};
 pub use novelty::{Novelty, NoveltyModel};
 pub use power_law::{Forecast, PowerLaw, forecast};

@@ -13,11 +13,11 @@ use std::{
 use anyhow::bail;
 use clap::Parser;
 
-use self::fits::{Fitted, FittedTemperature, coverage, novelty, threshold};
+use self::fits::{Fitted, FittedTemperature, coverage, novelty, threshold, too_few};
 use super::ui::{self, say};
 use crate::{
     base::{names, usage::UsageError, words::listed},
-    checkpoint::{self, Meta, RunFolder},
+    checkpoint::{self, Checkpoint, Meta, RunFolder},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
     config::DeviceName,
     data::batches::dataset::ImageSet,
@@ -25,6 +25,7 @@ use crate::{
         images::{EvalSet, SplitName, from_split, no_run, run_of, training_images},
         predictor::Predictor,
     },
+    metrics::Reconstruction,
     nn::infer::Detail,
 };
 
@@ -165,6 +166,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let folder = RunFolder::open(run)?;
     let checkpoint = checkpoint::load(&path)?;
     checkpoint::check_run(checkpoint.meta.run.as_ref(), &path)?;
+    if checkpoint.meta.is_autoencoder() {
+        return reconstruct(args, &folder, (checkpoint, &path), run);
+    }
     let wishes = FitRequest::of(args, &checkpoint.meta)?;
     let images = from_split(SplitName::Val, run, &Terminal)?;
     let compute = ui::open_device(args.device)?;
@@ -211,11 +215,58 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     } else {
         fitted.words(run)
     })?;
-    say(&format!(
-        "Kept in {}; predict and evaluate use it",
-        names::of_path(&path)
-    ));
+    say(&kept_words(&path));
     Ok(ExitStatus::Done)
+}
+
+/// Fits the error above which images are unlike those that an autoencoder was trained on.
+fn reconstruct(
+    args: &Args,
+    folder: &RunFolder,
+    (checkpoint, path): (Checkpoint, &Path),
+    run: &Path,
+) -> anyhow::Result<ExitStatus> {
+    let others = args.temperature || args.sensitivity.is_some() || args.coverage.is_some();
+    let Some(Share(rate)) = args.novelty.filter(|_| !others) else {
+        return Err(UsageError(format!(
+            "found an autoencoder, for which a rate of false alarms is fitted and nothing else: \
+             emberlens calibrate {} --novelty 0.05",
+            names::of_path(run)
+        ))
+        .into());
+    };
+    let images = from_split(SplitName::Val, run, &Terminal)?;
+    let compute = ui::open_device(args.device)?;
+    let predictor = Predictor::new(&checkpoint, &compute, &Terminal)?;
+    let set = read(&images, &predictor)?;
+    let errors = predictor.predict(&set)?.losses;
+    let Some(fitted) = Reconstruction::fit(rate, &errors) else {
+        bail!("{}", too_few(errors.len(), rate));
+    };
+    let meta = Meta {
+        reconstruction: Some(fitted.clone()),
+        ..checkpoint.meta.clone()
+    };
+    checkpoint::save_meta(folder, path, &meta)?;
+    ui::print(&if args.json {
+        serde_json::to_string_pretty(&fitted)? + "\n"
+    } else {
+        format!(
+            "Unlike the training images from an error above {:.6}: at most {rate} of new images \
+             like the {} that it was fitted on.\n",
+            fitted.error, fitted.fitted_on
+        )
+    })?;
+    say(&kept_words(path));
+    Ok(ExitStatus::Done)
+}
+
+/// Says where fitted values are.
+fn kept_words(path: &Path) -> String {
+    format!(
+        "Kept in {}; predict and evaluate use it",
+        names::of_path(path)
+    )
 }
 
 /// Reads images of a run, and reports those that can't be read or have changed.

@@ -267,6 +267,7 @@ mod tests {
             threshold: None,
             coverage: None,
             novelty: None,
+            reconstruction: None,
             frozen: None,
             run: None,
             files: BTreeMap::new(),

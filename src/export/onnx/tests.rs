@@ -60,6 +60,7 @@ pub(in crate::export) fn meta() -> Meta {
         threshold: None,
         coverage: None,
         novelty: None,
+        reconstruction: None,
         frozen: None,
         run: None,
         files: BTreeMap::new(),

@@ -391,6 +391,7 @@ fn meta(
         threshold: None,
         coverage: None,
         novelty: None,
+        reconstruction: None,
         frozen: None,
         run: None,
         files: BTreeMap::new(),
