@@ -371,7 +371,10 @@ mod tests {
 
     #[test]
     fn every_architecture_has_all_its_layers_with_weights() {
-        for architecture in Architecture::all().filter(|found| !found.is_list()) {
+        for architecture in Architecture::all() {
+            if architecture.is_list() || architecture.is_autoencoder() {
+                continue;
+            }
             let mut meta = meta();
             meta.design.input = [3, 80, 83];
             meta.design.model.architecture = architecture;

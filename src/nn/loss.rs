@@ -138,6 +138,37 @@ mod tests {
         }
     }
 
+    /// `F.mse_loss(x, y, reduction="none").mean((1, 2, 3))` of PyTorch, and its gradient, are these
+    /// by hand: the mean of the squared differences, and twice the difference over their number.
+    #[test]
+    fn the_error_of_an_image_is_the_mean_of_its_squared_differences() {
+        let device = Device::flex().autodiff();
+        let loss = LossFn {
+            kind: Loss::MeanSquaredError,
+            gamma: 2.0,
+            label_smoothing: 0.0,
+        };
+        let batch = Batch {
+            images: Tensor::from_data(
+                [[[[0.0, 1.0]], [[2.0, 4.0]]], [[[0.5; 2]], [[0.5; 2]]]],
+                &device,
+            ),
+            targets: Tensor::ones([2, 1], &device),
+            weights: Tensor::ones([2], &device),
+        };
+        let targets = loss.targets(&batch);
+        assert_eq!(targets.dims(), [2, 4]);
+        let given = Tensor::<2>::from_data([[1.0, 1.0, 0.0, 2.0], [0.5; 4]], &device);
+        let given = given.require_grad();
+        let each = loss.per_sample(given.clone(), targets);
+        let read = |tensor: Tensor<1>| super::super::infer::read(tensor).expect("read");
+        assert_eq!(read(each.clone()), [2.25, 0.0]);
+        let gradients = each.sum().backward();
+        let gradient = given.grad(&gradients).expect("tracked");
+        let expected = [0.5, 0.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(read(gradient.flatten(0, 1)), expected);
+    }
+
     #[test]
     fn a_mixed_target_costs_what_its_parts_cost_by_their_shares() {
         let device = Device::flex();

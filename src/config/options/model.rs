@@ -21,8 +21,10 @@ pub struct Model {
     /// Architecture of the network.
     pub architecture: Architecture,
     /// Where the backbone's initial weights come from: `"none"` (drawn from the seed), `"imagenet"`
-    /// (the published ones, see `emberlens weights list`) or the path of a `.pth`, `.safetensors`
-    /// or Keras `.h5` or `.keras` file. `"imagenet"` by default, `"none"` for `small_cnn`.
+    /// (the published ones, see `emberlens weights list`), the path of a `.pth`, `.safetensors` or
+    /// Keras `.h5` or `.keras` file, or the folder of a run; that of an autoencoder gives its
+    /// encoder to a `small_cnn` of the same channels. `"imagenet"` by default, `"none"` for
+    /// `small_cnn`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
     /// Which layers are frozen: `"none"`, `"backbone"` (all but the head) or `"blocks:N"` (the N
