@@ -7,6 +7,7 @@
 
 mod calibrated;
 mod check;
+mod decisions;
 mod ensemble;
 mod error;
 mod fault;
@@ -31,7 +32,7 @@ use fault::Fault;
 use meta::NOVELTY;
 pub use meta::{Frozen, Meta, RunId};
 use meta_file::pretty;
-pub use network::{Checkpoint, FrozenBytes, Resumable};
+pub use network::{Checkpoint, FrozenBytes, Resumable, load_classifier};
 pub use run::{RunFolder, check_run, resolve_resumable};
 use serde_json::Value;
 
@@ -182,18 +183,6 @@ fn written_digest(folder: &Path) -> Option<String> {
 /// it names the other checkpoint of the run if that one is intact.
 pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     load_with(path, read)
-}
-
-/// Loads the checkpoint folder at `path` as [`load`] does, if its network knows classes.
-///
-/// # Errors
-/// Fails as [`load`] does, and for an autoencoder.
-pub fn load_classifier(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let checkpoint = load(path)?;
-    match checkpoint.meta.is_autoencoder() {
-        true => Err(CheckpointError::Autoencoder(path.to_owned())),
-        false => Ok(checkpoint),
-    }
 }
 
 /// Loads the checkpoint folder at `path` for a resume. Every byte is checked.

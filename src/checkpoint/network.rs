@@ -1,12 +1,13 @@
 //! A checkpoint in memory: the network's weights as bytes, and what training needs besides.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use burn::tensor::Device;
 use serde_json::Value;
 
 use super::{
     error::CheckpointError,
+    load,
     meta::{Frozen, Meta},
 };
 use crate::{
@@ -63,6 +64,18 @@ pub struct Resumable {
     pub optimizer: Vec<u8>,
     /// Counters and decisions of the training loop.
     pub state: Value,
+}
+
+/// Loads the checkpoint folder at `path` as [`load`] does, if its network knows classes.
+///
+/// # Errors
+/// Fails as [`load`] does, and for an autoencoder.
+pub fn load_classifier(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let checkpoint = load(path)?;
+    match checkpoint.meta.is_autoencoder() {
+        true => Err(CheckpointError::Autoencoder(path.to_owned())),
+        false => Ok(checkpoint),
+    }
 }
 
 impl Checkpoint {

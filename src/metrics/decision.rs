@@ -1,6 +1,7 @@
 //! Decision rules beyond the most probable class: a probability threshold that reaches a given
 //! sensitivity for a class, sets of classes that hold the true one with a given probability, and
-//! the error from which an autoencoder's images are unlike the training images. All are fitted on images that the network was not trained on.
+//! the error above which an autoencoder's images are unlike the training images. All are fitted on
+//! images that the network was not trained on.
 
 use serde::{Deserialize, Serialize};
 

@@ -249,8 +249,8 @@ const CLASS_MODE: KerasArgument = keys(
     "class_mode",
     &["train.loss", "model.architecture"],
     "`\"categorical\"` and `\"sparse\"` are `\"cross_entropy\"`, `\"binary\"` is \
-     `\"binary_cross_entropy\"`; `\"input\"` and `None` are `\"autoencoder\"`, which needs no labels; \
-     `\"raw\"` has no counterpart",
+     `\"binary_cross_entropy\"`; `\"input\"` and `None` are `\"autoencoder\"`, which needs no \
+     labels; `\"raw\"` has no counterpart",
 );
 
 const SEED: KerasArgument = keys(

@@ -38,8 +38,8 @@ pub struct Model {
     /// 64, 16]` by default, lead to the code, and in reverse from it back to the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<usize>>,
-    /// `small_cnn` and `autoencoder` only: batch normalization after each convolution (which then has no bias). Off
-    /// by default.
+    /// `small_cnn` and `autoencoder` only: batch normalization after each convolution (which then
+    /// has no bias). Off by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,
     /// `layers` only: the activation after each convolution that names no other, `"relu"` by

@@ -8,6 +8,7 @@ mod passed_over;
 pub mod phantom;
 mod shards;
 pub mod split;
+mod unlabeled;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -15,13 +16,11 @@ use std::path::{Path, PathBuf};
 pub use csv::Values;
 pub use exclude::Exclude;
 pub use passed_over::{Kind, PassedOver};
+pub use unlabeled::{UNLABELED, Unlabeled};
 pub use walk::{Found, no_file, walk};
 
 use super::{error::DataError, shards::is_shard};
-use crate::{
-    base::{names, words},
-    config::Data,
-};
+use crate::base::{names, words};
 
 /// File name endings of images, in any case. The format is decided by the content when it is
 /// decoded.
@@ -131,28 +130,6 @@ impl Listing {
             .cloned()
             .chain(self.passed_over.words(path))
             .collect()
-    }
-}
-
-/// Class of images without one, where none is needed.
-pub const UNLABELED: &str = "unlabeled";
-
-/// What is done with images in a folder without class folders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unlabeled {
-    /// They are an error.
-    Refused,
-    /// They are taken, as images of the class [`UNLABELED`].
-    Taken,
-}
-
-impl Unlabeled {
-    /// Returns what the settings of a run's data say.
-    pub fn of(data: &Data) -> Self {
-        match data.takes_unlabeled {
-            true => Self::Taken,
-            false => Self::Refused,
-        }
     }
 }
 

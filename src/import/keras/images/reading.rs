@@ -52,7 +52,7 @@ fn class_mode(import: &mut Import<'_>, arguments: &Bound<'_>) {
         import.none(
             arguments.place_of("class_mode"),
             "the images are their own targets, as an autoencoder has them",
-            "`model.architecture = \"autoencoder\"` in place of the network and its loss trains one",
+            "set `model.architecture = \"autoencoder\"` in place of the network and its loss",
         );
     }
 }
