@@ -60,7 +60,14 @@ pub(super) fn finish(
     let results = place::free(&folder.join("evaluation"), name, &found.data.blake3)?;
     found.write(&results)?;
     ui::print(&format!(
-        "{}Run folder: {}\n",
+        "Best epoch {}: {} {:.6}\n{}Run folder: {}\n",
+        best.meta.epoch,
+        session.config.train.checkpoint.monitor,
+        session
+            .state
+            .best
+            .found
+            .map_or(f64::NAN, |(value, _)| value),
         found.to_text(),
         names::of_path(folder)
     ))?;

@@ -324,6 +324,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn upsampling_repeats_rows_and_columns_and_its_gradient_is_their_sum() {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<4>::from_data([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]], &device);
+        let x = x.require_grad();
+        let out = upsampled(x.clone());
+        assert_eq!(out.dims(), [1, 1, 4, 6]);
+        let read = |x: Tensor<4>| x.into_data().try_to_vec::<f32>().expect("floats");
+        let (above, below) = (
+            [1.0, 1.0, 2.0, 2.0, 3.0, 3.0],
+            [4.0, 4.0, 5.0, 5.0, 6.0, 6.0],
+        );
+        assert_eq!(read(out.clone()), [above, above, below, below].concat());
+        let places: Vec<f32> = (0..24).map(|place| place as f32).collect();
+        let places = Tensor::from_data(TensorData::new(places, [1, 1, 4, 6]), &device);
+        let gradients = (out * places).sum().backward();
+        let gradient = x.grad(&gradients).expect("tracked");
+        assert_eq!(read(gradient), [14.0, 22.0, 30.0, 62.0, 70.0, 78.0]);
+    }
+
     /// Values without a pattern from -1 to 1.
     fn values(count: usize) -> Vec<f32> {
         (0..count)
