@@ -209,7 +209,7 @@ impl Default for EarlyStopping {
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
     /// The metric whose best epoch is kept in `best/`; any of `history.csv`, `val_recall_<class>`
-    /// included.
+    /// included. `"val_loss"` by default for an autoencoder.
     pub monitor: Metric,
     /// Saves `last/` also after every so many optimizer steps within an epoch; 0 saves at the end
     /// of epochs only.

@@ -146,8 +146,12 @@ impl Head {
         }
     }
 
-    /// Lists the layers with their output shapes, for features of `[channels, height, width]`.
+    /// Lists the layers with their output shapes, for features of `[channels, height, width]`; none
+    /// where the features themselves are the output.
     pub(in crate::nn) fn layers(&self, features: [usize; 3]) -> Vec<(String, Vec<usize>)> {
+        if self.inputs().is_none() {
+            return Vec::new();
+        }
         let name = match self.pooling {
             Pooling::Flatten => "flatten",
             Pooling::Average => "average",
