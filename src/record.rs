@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     base::names::of_text,
@@ -20,16 +20,33 @@ pub const LISTED_CLASSES: usize = 256;
 pub struct SplitRecord {
     /// Mean loss; weighted for the training set, unweighted for the validation set.
     pub loss: f64,
-    /// Fraction of correct predictions.
+    /// Fraction of correct predictions; NaN for an autoencoder, which predicts no class.
+    #[serde(deserialize_with = "number_or_nan")]
     pub accuracy: f64,
-    /// Mean F1 over the classes.
+    /// Mean F1 over the classes; NaN for an autoencoder.
+    #[serde(deserialize_with = "number_or_nan")]
     pub macro_f1: f64,
     /// Recall of each class; `None` for a class without an image. With more than [`LISTED_CLASSES`]
-    /// classes, only the latest epoch has it.
+    /// classes, only the latest epoch has it; with an autoencoder, none has.
     pub recall: Vec<Option<f64>>,
 }
 
+/// Reads a number as JSON has it, which has null for NaN.
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
 impl SplitRecord {
+    /// Returns the record of an autoencoder, which has no metric but its loss.
+    pub fn of_loss(loss: f64) -> Self {
+        Self {
+            loss,
+            accuracy: f64::NAN,
+            macro_f1: f64::NAN,
+            recall: Vec::new(),
+        }
+    }
+
     /// Drops the recalls if there are more than [`LISTED_CLASSES`], so that the history doesn't
     /// grow with classes times epochs.
     pub fn condense(&mut self) {
@@ -78,15 +95,21 @@ impl EpochRecord {
 
 /// Formats `history.csv`. Columns have Keras's names where Keras has them; after those comes a
 /// validation recall per class, empty for a class without validation images, for up to
-/// [`LISTED_CLASSES`] classes.
+/// [`LISTED_CLASSES`] classes. What no epoch has, such as the accuracy of an autoencoder, has no
+/// column.
 pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
-    let recalls = if classes.len() > LISTED_CLASSES {
+    let has = |of: &dyn Fn(&EpochRecord) -> bool| records.is_empty() || records.iter().any(of);
+    let has_recalls = has(&|record| !record.validation.recall.is_empty());
+    let recalls = if classes.len() > LISTED_CLASSES || !has_recalls {
         0
     } else {
         classes.len()
     };
+    let is_there =
+        |(_, metric): &&(_, Metric)| has(&|record| !record.value(metric, classes).is_nan());
+    let metrics: Vec<_> = Metric::ALL.iter().filter(is_there).collect();
     let mut text = "epoch".to_owned();
-    for (name, _) in Metric::ALL {
+    for (name, _) in &metrics {
         let _ = write!(text, ",{name}");
     }
     for class in &classes[..recalls] {
@@ -99,7 +122,7 @@ pub fn history_csv(records: &[EpochRecord], classes: &[String]) -> String {
     text.push_str(",learning_rate,seconds\n");
     for record in records {
         let _ = write!(text, "{}", record.epoch);
-        for (_, metric) in &Metric::ALL {
+        for (_, metric) in &metrics {
             let _ = write!(text, ",{}", record.value(metric, classes));
         }
         for recall in record.validation.recall.iter().take(recalls) {
@@ -189,6 +212,26 @@ mod tests {
                 .recall,
             [Some(1.0), Some(0.0), Some(0.0)]
         );
+    }
+
+    #[test]
+    fn an_autoencoder_has_its_losses_alone() {
+        let record = EpochRecord {
+            epoch: 1,
+            train: SplitRecord::of_loss(0.75),
+            validation: SplitRecord::of_loss(1.5),
+            learning_rate: 0.001,
+            seconds: 2.0,
+        };
+        let text = history_csv(std::slice::from_ref(&record), &["unlabeled".to_owned()]);
+        assert_eq!(
+            text,
+            "epoch,loss,val_loss,learning_rate,seconds\n1,0.75,1.5,0.001,2.000\n"
+        );
+        let written = serde_json::to_string(&record).expect("plain values");
+        let read: EpochRecord = serde_json::from_str(&written).expect("read back");
+        assert!(read.train.accuracy.is_nan() && read.validation.macro_f1.is_nan());
+        assert_eq!(history_csv(&[read], &["unlabeled".to_owned()]), text);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Entry {
 pub enum Source {
     /// From the widths of its blocks in the recipe (`model.channels`).
     Blocks,
+    /// From the widths of its blocks, there and back to an image.
+    Mirrored,
     /// From the recipe's own list (`model.layers`).
     List,
     /// From a table, built for a variant.

@@ -72,6 +72,8 @@ pub enum Kind {
     /// Global average pooling: the mean of each channel over all positions, which leaves one row
     /// and one column.
     GlobalAverage,
+    /// Nearest-neighbor upsampling: each row and each column twice (Keras's `UpSampling2D`).
+    Upsample,
     /// Parallel paths with the same input, and how their outputs are joined. An empty path passes
     /// its input on.
     Branches(Join, Vec<Vec<Layer>>),
@@ -296,6 +298,7 @@ impl Kind {
             Self::GlobalAverage | Self::ClassToken => Some([channels, 1, 1]),
             Self::Tokens { .. } => Some([channels, height.checked_mul(width)?.checked_add(1)?, 1]),
             Self::Attention { .. } => Some([channels / 3, height, width]),
+            Self::Upsample => Some([channels, 2 * height, 2 * width]),
             Self::Branches(join, paths) => {
                 let through = |path: &Vec<Layer>| {
                     path.iter()

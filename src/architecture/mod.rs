@@ -5,6 +5,7 @@
 //! A new backbone is a file in `backbones/` with a table and an [`Entry`], and a line in
 //! [`ARCHITECTURES`].
 
+mod autoencoder;
 mod backbones;
 mod builder;
 mod entry;
@@ -16,6 +17,7 @@ mod network;
 mod shape_error;
 mod small_cnn;
 
+pub use autoencoder::autoencoder;
 pub use backbones::ARCHITECTURES;
 #[cfg(test)]
 pub(crate) use backbones::vgg::vgg;

@@ -40,12 +40,20 @@ impl Architecture {
 
     /// Returns whether the recipe determines its layers.
     pub fn is_of_recipe(self) -> bool {
-        matches!(self.0.source, Source::Blocks | Source::List)
+        matches!(
+            self.0.source,
+            Source::Blocks | Source::Mirrored | Source::List
+        )
     }
 
     /// Returns whether the recipe lists its layers one by one.
     pub fn is_list(self) -> bool {
         matches!(self.0.source, Source::List)
+    }
+
+    /// Returns whether its output is an image rather than classes.
+    pub fn is_autoencoder(self) -> bool {
+        matches!(self.0.source, Source::Mirrored)
     }
 
     /// Returns whether it has a width multiplier.

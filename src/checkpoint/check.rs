@@ -4,29 +4,25 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
+    decisions::check_fitted,
     fault::{Checked, Fault, require},
-    meta::{Meta, NOVELTY},
+    meta::Meta,
 };
 use crate::{
     architecture::Kind,
-    config::{Color, MOST_KERNEL_WEIGHTS},
+    config::{Color, MOST_KERNEL_WEIGHTS, Pooling},
     nn::networks::classifier::{Design, Output},
 };
 
 /// Sides of images in pixels, the range that the configuration accepts.
 const SIDES: std::ops::RangeInclusive<usize> = 8..=4096;
 
-/// Outside this range, softmax probabilities are one-hot or uniform for logits of any usual size;
-/// fitted temperatures stay far within.
-const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
-
 /// Checks every field of `meta` against its bounds and the other fields.
 pub(super) fn check(meta: &Meta) -> Checked {
-    check_classes(&meta.classes)?;
+    check_classes(meta)?;
     check_images(meta)?;
     check_design(meta)?;
-    check_decisions(meta)?;
-    check_novelty(meta)?;
+    check_fitted(meta)?;
     check_files(meta)?;
     require(
         meta.focal_gamma.is_finite() && meta.focal_gamma >= 0.0,
@@ -48,8 +44,13 @@ pub(super) fn check(meta: &Meta) -> Checked {
     })
 }
 
-fn check_classes(classes: &[String]) -> Checked {
-    require(classes.len() >= 2, "classes", classes, "two names or more")?;
+fn check_classes(meta: &Meta) -> Checked {
+    let classes = &meta.classes;
+    let (least, words) = match meta.design.output {
+        Output::Image => (1, "one name or more"),
+        Output::Softmax | Output::Sigmoid => (2, "two names or more"),
+    };
+    require(classes.len() >= least, "classes", classes, words)?;
     let distinct: BTreeSet<&String> = classes.iter().collect();
     require(
         distinct.len() == classes.len(),
@@ -127,13 +128,14 @@ fn check_design(meta: &Meta) -> Checked {
         format!("{:?}, which goes with `loss`", Output::of(meta.loss)),
     )?;
     // One logit tells two classes apart, no more.
-    let fits = *output == Output::Softmax || *num_classes == 2;
+    let fits = *output != Output::Sigmoid || *num_classes == 2;
     require(
         fits,
         "design.output",
         output,
         "Softmax for any number of classes but two",
     )?;
+    check_reconstruction(meta)?;
     check_list(meta)?;
     check_network(meta)?;
     require(
@@ -158,6 +160,41 @@ fn check_design(meta: &Meta) -> Checked {
         )?;
         require_digest("frozen.sha256", &frozen.sha256)
     })
+}
+
+/// Checks that an autoencoder, and no other network, gives images, and that they can be turned back
+/// into pixels.
+fn check_reconstruction(meta: &Meta) -> Checked {
+    let Design { model, input, .. } = &meta.design;
+    let is_image = meta.design.output == Output::Image;
+    require(
+        model.architecture.is_autoencoder() == is_image,
+        "design.output",
+        meta.design.output,
+        "Image for an autoencoder alone",
+    )?;
+    if !is_image {
+        return Ok(());
+    }
+    require(
+        model.hidden.widths().is_empty() && model.pooling == Pooling::Flatten,
+        "design.model",
+        &model.hidden,
+        "no head for an autoencoder",
+    )?;
+    let given = model.network(input[0]).features(meta.image_size);
+    require(
+        given.as_ref().is_ok_and(|shape| shape == input),
+        "image_size",
+        meta.image_size,
+        "a size that halves as often as there are blocks",
+    )?;
+    require(
+        meta.normalize.finish().is_some(),
+        "normalize",
+        &meta.normalize,
+        "one that is the same for each image",
+    )
 }
 
 /// Checks what the architecture is made with, and whether an image is large enough for it.
@@ -245,76 +282,6 @@ fn check_list(meta: &Meta) -> Checked {
             wrong.expected,
         ))
     })
-}
-
-pub(super) fn check_decisions(meta: &Meta) -> Checked {
-    let temperature = meta.temperature;
-    require(
-        TEMPERATURES.contains(&temperature),
-        "temperature",
-        temperature,
-        "a number from 0.001 to 1000",
-    )?;
-    let images = |field: &str, count| require(count > 0, field, count, "one image or more");
-    let is_share = |value: f64| value > 0.0 && value < 1.0;
-    let probability = |field: &str, value: f32| {
-        require(
-            (0.0..=1.0).contains(&value),
-            field,
-            value,
-            "a probability from 0 to 1",
-        )
-    };
-    if let Some(fitted) = &meta.threshold {
-        require(
-            meta.classes.contains(&fitted.class),
-            "threshold.class",
-            &fitted.class,
-            "one of `classes`",
-        )?;
-        require(
-            is_share(fitted.sensitivity),
-            "threshold.sensitivity",
-            fitted.sensitivity,
-            "a fraction between 0 and 1",
-        )?;
-        probability("threshold.probability", fitted.probability)?;
-        images("threshold.fitted_on", fitted.fitted_on)?;
-    }
-    if let Some(fitted) = &meta.coverage {
-        require(
-            is_share(fitted.coverage),
-            "coverage.coverage",
-            fitted.coverage,
-            "a fraction between 0 and 1",
-        )?;
-        probability("coverage.probability", fitted.probability)?;
-        images("coverage.fitted_on", fitted.fitted_on)?;
-    }
-    Ok(())
-}
-
-/// Checks the rate of false alarms, and that its file is listed.
-fn check_novelty(meta: &Meta) -> Checked {
-    let is_listed = meta.files.contains_key(NOVELTY);
-    let Some(fitted) = &meta.novelty else {
-        return require(
-            !is_listed,
-            "novelty",
-            &meta.novelty,
-            format!("a value for {NOVELTY}"),
-        );
-    };
-    require(is_listed, "files", meta.files.keys(), NOVELTY)?;
-    require(
-        fitted.rate > 0.0 && fitted.rate < 1.0,
-        "novelty.rate",
-        fitted.rate,
-        "a fraction between 0 and 1",
-    )?;
-    let images = |field: &str, count| require(count > 0, field, count, "one image or more");
-    images("novelty.compared_with", fitted.compared_with)?;
-    images("novelty.fitted_on", fitted.fitted_on)
 }
 
 fn check_files(meta: &Meta) -> Checked {

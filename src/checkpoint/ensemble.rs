@@ -11,8 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Checkpoint, CheckpointError, Meta, RunFolder, check::check_decisions, damaged, load, pretty,
-    resolve,
+    Checkpoint, CheckpointError, Meta, RunFolder, damaged, decisions::check_decisions, load,
+    pretty, resolve,
 };
 use crate::{
     base::{
@@ -238,6 +238,18 @@ impl Networks {
             }
         }
         Ok(found)
+    }
+
+    /// Loads the checkpoints where networks that know classes are needed.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and if they are those of an autoencoder.
+    pub fn load_classifiers(&self) -> Result<Vec<Checkpoint>, CheckpointError> {
+        let found = self.load()?;
+        match found[0].meta.is_autoencoder() {
+            true => Err(CheckpointError::Autoencoder(self.folder.clone())),
+            false => Ok(found),
+        }
     }
 
     /// Checks that the networks have the same classes, read images alike, and have the same layers.

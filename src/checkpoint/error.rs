@@ -96,6 +96,13 @@ pub enum CheckpointError {
         .0.display()
     )]
     Imported(PathBuf),
+    /// An autoencoder, where a network that knows classes is needed.
+    #[error(
+        "found an autoencoder, expected a network that knows classes: train, predict, evaluate \
+         and calibrate --novelty take one, and model.weights the run for a small_cnn: {}",
+        .0.display()
+    )]
+    Autoencoder(PathBuf),
     /// A file or checkpoint that doesn't belong to the run.
     #[error("{reason}: {}", path.display())]
     Mixed {

@@ -12,8 +12,8 @@ use crate::{
     base::{io::files::sha256_hex, process},
     config::{Color, Data, Interpolation, Loss, OnBadImage, Resize, Weights},
     data::batches::normalize::Normalizer,
-    metrics::{Coverage, Novelty, Threshold},
-    nn::networks::classifier::Design,
+    metrics::{Coverage, Novelty, Reconstruction, Threshold},
+    nn::networks::classifier::{Design, Output},
 };
 
 /// Format that is written; to be raised when older programs can't read it any more.
@@ -78,6 +78,10 @@ pub struct Meta {
     /// `calibrate --novelty`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub novelty: Option<Novelty>,
+    /// Error of an autoencoder above which images are unlike the training images, fitted at the end
+    /// of training and by `calibrate --novelty`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconstruction: Option<Reconstruction>,
     /// Layers that no phase of the training changes, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Frozen>,
@@ -109,6 +113,11 @@ impl Meta {
             },
             ..Data::of(String::new())
         }
+    }
+
+    /// Returns whether the network gives images rather than classes.
+    pub fn is_autoencoder(&self) -> bool {
+        self.design.output == Output::Image
     }
 
     /// Returns the format that this version writes.

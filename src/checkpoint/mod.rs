@@ -7,6 +7,7 @@
 
 mod calibrated;
 mod check;
+mod decisions;
 mod ensemble;
 mod error;
 mod fault;
@@ -460,6 +461,7 @@ mod tests {
                 fitted_on: 12,
             }),
             novelty: None,
+            reconstruction: None,
             frozen: None,
             run: Some(RunId {
                 id: "one".to_owned(),

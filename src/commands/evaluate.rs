@@ -23,6 +23,7 @@ use crate::{
         page::{self, Subject},
         place,
         predictor::{Predictor, Tta},
+        reconstruction::{Reconstructions, write_page},
         slices::By,
     },
     nn::infer::Detail,
@@ -134,6 +135,9 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
             checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
         }
     }
+    if checkpoints[0].meta.is_autoencoder() {
+        return reconstruct(args, &checkpoints, &paths[0], ranks);
+    }
     let by = By::find(&args.by, &lists(args, run)?)?;
     let images = images(args, &checkpoints, &paths[0])?;
     let tta = |path: &Path| args.tta.map(|rounds| Tta::of_run(rounds, path)).transpose();
@@ -212,7 +216,7 @@ impl Other {
             Ok(Self {
                 path: run.clone(),
                 run: run_of(&networks.paths[0]).map(Path::to_owned),
-                checkpoints: networks.load()?,
+                checkpoints: networks.load_classifiers()?,
                 tta: tta(&networks.paths[0])?,
             })
         };
@@ -288,7 +292,7 @@ fn lists(args: &Args, run: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
 /// Returns the images that the arguments name. `path` is that of the first checkpoint.
 fn images(args: &Args, checkpoints: &[Checkpoint], path: &Path) -> anyhow::Result<EvalSet> {
     if let Some(data) = &args.data {
-        return from_path(data, &checkpoints[0].meta.classes, &Terminal);
+        return from_path(data, &checkpoints[0].meta, &Terminal);
     }
     let run = run_of(path).ok_or_else(|| no_run(path))?;
     if checkpoints.len() == 1 {
@@ -319,21 +323,72 @@ fn images(args: &Args, checkpoints: &[Checkpoint], path: &Path) -> anyhow::Resul
     }
 }
 
+/// Measures the autoencoder at `path`, and writes and prints the result.
+fn reconstruct(
+    args: &Args,
+    checkpoints: &[Checkpoint],
+    path: &Path,
+    ranks: &Ranks,
+) -> anyhow::Result<()> {
+    for (option, is_set) in [
+        ("--tta", args.tta.is_some()),
+        ("--by", !args.by.is_empty()),
+        ("--compare", !args.compare.is_empty()),
+        ("--logits", args.logits.is_some()),
+    ] {
+        if is_set {
+            let run = names::of_path(&args.checkpoint);
+            let message = format!("{option} needs a network that knows classes; leave it out for");
+            return Err(UsageError(format!("{message} an autoencoder: {run}")).into());
+        }
+    }
+    let images = images(args, checkpoints, path)?;
+    let compute = ui::open_device(job::device(args.device, ranks)?)?;
+    let predictor = Predictor {
+        ranks: ranks.clone(),
+        ..Predictor::new(&checkpoints[0], &compute, &Terminal)?
+    };
+    let (name, run) = (images.name.clone(), run_of(path));
+    let found = Reconstructions::run(&predictor, images, run)?;
+    if !ranks.is_first() {
+        return Ok(());
+    }
+    let out = folder(args, (&name, path), path.parent(), &found.data.blake3)?;
+    found.write(&out)?;
+    say(&format!("Errors and metrics: {}", names::of_path(&out)));
+    ui::print(&if args.json {
+        found.to_json()?
+    } else {
+        found.to_text()
+    })?;
+    write_page(&found, &predictor, (&name, run), &out)
+}
+
+/// Returns the folder for the results on the images called `name` of the checkpoint at `path`, in
+/// the folder of its run unless the arguments name another.
+fn folder(
+    args: &Args,
+    (name, path): (&str, &Path),
+    run: Option<&Path>,
+    digest: &str,
+) -> anyhow::Result<PathBuf> {
+    match &args.out {
+        Some(out) => Ok(place::chosen(out, digest)?),
+        None => {
+            let folder = run.unwrap_or(Path::new(".")).join("evaluation");
+            place::free(&folder, &place::name(name, path), digest)
+        }
+    }
+}
+
 /// Writes the evaluation of the checkpoint at `path` and prints it.
 fn present(args: &Args, subject: &Subject<'_>, path: &Path) -> anyhow::Result<()> {
     let evaluation = subject.evaluation;
-    let digest = evaluation.data.blake3.as_str();
-    let out = match &args.out {
-        Some(out) => place::chosen(out, digest)?,
-        None => {
-            let run = match subject.checkpoints.len() {
-                1 => path.parent().unwrap_or(Path::new(".")),
-                _ => &args.checkpoint,
-            };
-            let folder = run.join("evaluation");
-            place::free(&folder, &place::name(subject.name, path), digest)?
-        }
+    let run = match subject.checkpoints.len() {
+        1 => path.parent(),
+        _ => Some(args.checkpoint.as_path()),
     };
+    let out = folder(args, (subject.name, path), run, &evaluation.data.blake3)?;
     evaluation.write(&out, &subject.lead())?;
     if let Some(file) = &args.logits {
         evaluation.write_logits(file)?;

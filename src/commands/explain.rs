@@ -97,7 +97,7 @@ enum Format {
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     args.raw.as_ref().map_or(Ok(()), RawFile::check)?;
     let networks = Networks::find(&args.checkpoint)?;
-    let checkpoints = networks.load()?;
+    let checkpoints = networks.load_classifiers()?;
     let meta = &checkpoints[0].meta;
     let class = args
         .class

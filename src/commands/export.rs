@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     }
     // A better epoch may follow.
     let _lock = networks.hold()?;
-    let checkpoints = networks.load()?;
+    let checkpoints = networks.load_classifiers()?;
     if let Some(out) = &args.pytorch {
         write_atomic(out, python(&networks, &checkpoints)?.as_bytes())?;
         say(&format!("PyTorch module: {}", names::of_path(out)));

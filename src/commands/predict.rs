@@ -11,7 +11,7 @@ use crate::{
         names::{self, of_text},
         usage::UsageError,
     },
-    checkpoint::{Meta, Networks},
+    checkpoint::{Checkpoint, Meta, Networks},
     commands::{
         common::{
             exit_status::ExitStatus,
@@ -88,6 +88,9 @@ struct Prediction {
 pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let checkpoints = Networks::find(&args.checkpoint)?.load()?;
     let meta = &checkpoints[0].meta;
+    if meta.is_autoencoder() {
+        return reconstruct(args, &checkpoints[0]);
+    }
     let (paths, mut num_failed) = find(&args.paths);
     let compute = ui::open_device(args.device)?;
     let rules = Rules::of(meta);
@@ -122,14 +125,98 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         }
         ui::print(&written(&predictions, args.format, meta)?)?;
     }
+    Ok(status(num_failed, paths.len()))
+}
+
+/// Returns the exit status, and reports how many of the paths gave no result.
+fn status(num_failed: usize, num_paths: usize) -> ExitStatus {
     if num_failed == 0 {
-        return Ok(ExitStatus::Done);
+        return ExitStatus::Done;
     }
     say(&format!(
         "{num_failed} of {} paths gave no result",
-        paths.len().max(num_failed)
+        num_paths.max(num_failed)
     ));
-    Ok(ExitStatus::Partly)
+    ExitStatus::Partly
+}
+
+/// The result of an autoencoder for one image.
+#[derive(Debug, Serialize)]
+struct Reconstructed {
+    path: String,
+    /// Mean squared error.
+    error: f32,
+    /// Whether the image is unlike the training images, if that was fitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unlike: Option<bool>,
+}
+
+/// Reports the error of each image by an autoencoder, and whether it is unlike the training images.
+fn reconstruct(args: &Args, checkpoint: &Checkpoint) -> anyhow::Result<ExitStatus> {
+    if args.abstain || args.top_k > 1 {
+        let run = names::of_path(&args.checkpoint);
+        return Err(UsageError(format!(
+            "--abstain and --top-k need a network that knows classes; leave them out for an \
+             autoencoder: {run}"
+        ))
+        .into());
+    }
+    let (paths, mut num_failed) = find(&args.paths);
+    let compute = ui::open_device(args.device)?;
+    let predictor = Predictor::new(checkpoint, &compute, &Terminal)?;
+    let threshold = &checkpoint.meta.reconstruction;
+    if args.format == Format::Csv {
+        let unlike = threshold.as_ref().map(|_| "unlike".to_owned());
+        let head = ["path", "error"].map(str::to_owned);
+        ui::print(&csv_line(head.into_iter().chain(unlike))?)?;
+    }
+    for chunk in paths.chunks(CHUNK) {
+        let set = read_unlabeled(chunk, &checkpoint.meta, &mut num_failed)?;
+        if set.images.is_empty() {
+            continue;
+        }
+        let errors = predictor.predict(&set)?.losses;
+        let images = set.images.iter().zip(errors);
+        let found = images.map(|(image, error)| Reconstructed {
+            path: names::of_path(&image.path),
+            error,
+            unlike: threshold.as_ref().map(|of| of.is_unlike(error)),
+        });
+        ui::print(&reconstructed(&found.collect::<Vec<_>>(), args.format)?)?;
+    }
+    Ok(status(num_failed, paths.len()))
+}
+
+fn reconstructed(found: &[Reconstructed], format: Format) -> anyhow::Result<String> {
+    let cells = |image: &Reconstructed| {
+        let path = of_text(&image.path);
+        let unlike = image.unlike.map(|unlike| unlike.to_string());
+        [path, image.error.to_string()].into_iter().chain(unlike)
+    };
+    match format {
+        Format::Jsonl => found
+            .iter()
+            .map(|image| Ok(serde_json::to_string(image)? + "\n"))
+            .collect(),
+        Format::Csv => found.iter().map(|image| csv_line(cells(image))).collect(),
+        Format::Table => {
+            let mut table = text_table::table(&["Image", "Error", "Unlike the training images"]);
+            for image in found {
+                table.add_row([
+                    text_table::cell(&image.path),
+                    format!("{:.6}", image.error),
+                    match image.unlike {
+                        Some(true) => "yes",
+                        Some(false) => "no",
+                        None => "not fitted",
+                    }
+                    .to_owned(),
+                ]);
+            }
+            text_table::align_right(&mut table, [1]);
+            Ok(format!("{table}\n"))
+        }
+    }
 }
 
 fn classify(

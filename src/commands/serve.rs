@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     let networks = Networks::find(&args.run)?;
     // A better epoch may follow.
     let lock = networks.hold()?;
-    let checkpoints = networks.load()?;
+    let checkpoints = networks.load_classifiers()?;
     let compute = ui::open_device(args.device)?;
     let predictor = Predictor {
         keep: Rules::of(&checkpoints[0].meta).detail(),

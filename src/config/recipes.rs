@@ -10,7 +10,11 @@ pub struct Recipe {
 }
 
 /// All recipes of the program, by name.
-pub const RECIPES: [Recipe; 7] = [
+pub const RECIPES: [Recipe; 8] = [
+    Recipe {
+        name: "autoencoder",
+        text: include_str!("../../configs/autoencoder.toml"),
+    },
     Recipe {
         name: "brain_tumor",
         text: include_str!("../../configs/brain_tumor.toml"),

@@ -19,8 +19,8 @@ use crate::{
 /// Maximum number of files named in an error.
 const NAMED: usize = 5;
 
-/// Checks the listing before anything is read: there must be at least two classes, each with a
-/// training image.
+/// Checks the listing before anything is read: there must be at least two classes, or one where
+/// labels play no part, each with a training image.
 ///
 /// # Errors
 /// Returns an error with the cause if there is a single class, or a class without training images.
@@ -31,7 +31,7 @@ pub(super) fn listed(parts: &Parts, data: &Data) -> Result<(), DataError> {
         .iter()
         .map(|words| format!("; {words}"))
         .collect();
-    if parts.classes.len() == 1 {
+    if parts.classes.len() == 1 && !data.takes_unlabeled {
         let others: Vec<&Skipped> = parts
             .unopened
             .iter()

@@ -10,7 +10,7 @@ use super::{
     duplicates::scan::{Scan, ScannedImage},
     entries::Loaded,
     error::DataError,
-    listing::{Entry, Exclude, Listing, Part, alike, list, phantom},
+    listing::{Entry, Exclude, Listing, Part, Unlabeled, alike, list_with, phantom},
     pixels::image_stats::ImageStats,
     table::Skipped,
 };
@@ -73,7 +73,7 @@ impl Parts {
     /// default.
     pub(super) fn of(data: &Data) -> Result<Self, DataError> {
         let (sources, exclude) = (Sources::of(data)?, Exclude::of(data)?);
-        let listing = list(&sources.train, &exclude)?;
+        let listing = list_with(&sources.train, &exclude, Unlabeled::of(data))?;
         let part = |part| {
             listing
                 .entries
@@ -94,10 +94,10 @@ impl Parts {
         };
         parts.note(&listing, &sources.train, None);
         if let Some(path) = &sources.validation {
-            parts.add_source(path, Part::Validation, &sources.train)?;
+            parts.add_source(path, Part::Validation, (&sources.train, data))?;
         }
         if let Some(path) = &sources.test {
-            parts.add_source(path, Part::Test, &sources.train)?;
+            parts.add_source(path, Part::Test, (&sources.train, data))?;
         }
         let test_share = data.test.as_ref().and_then(Source::share);
         if let Some(share) = test_share.filter(|_| !parts.test.is_empty()) {
@@ -110,7 +110,12 @@ impl Parts {
 
     /// Lists a part other than training from a source of its own. `list_path` is that of the list
     /// of training images, which must not assign images to the part.
-    fn add_source(&mut self, path: &Path, part: Part, list_path: &Path) -> Result<(), DataError> {
+    fn add_source(
+        &mut self,
+        path: &Path,
+        part: Part,
+        (list_path, data): (&Path, &Data),
+    ) -> Result<(), DataError> {
         let (listed, what) = if part == Part::Test {
             (&self.test, "test")
         } else {
@@ -120,7 +125,7 @@ impl Parts {
             let value = format!("\"{}\"", names::of_path(path));
             return Err(twice(what, listed, list_path, &value));
         }
-        let other = list(path, &self.exclude)?;
+        let other = list_with(path, &self.exclude, Unlabeled::of(data))?;
         // A label is an index into the classes of training, which an unknown class doesn't have.
         check_known(&other, &self.classes, path, what)?;
         self.note(&other, path, Some(part));

@@ -7,12 +7,13 @@ use anyhow::bail;
 
 use crate::{
     base::{io::files::digest_from_hex, names, progress::Progress, usage::UsageError, words},
+    checkpoint::Meta,
     config::{self, Config, Source},
     data::{
         TestListing, Unknown,
         batches::dataset::{Image, ImageSet},
         duplicates::leaks::known_to,
-        listing::{self, Entry, Exclude, Part, no_file},
+        listing::{Entry, Exclude, Part, Unlabeled, list_with, no_file},
         table::{Skipped, SplitRow, read_split},
         test_listing,
     },
@@ -92,14 +93,18 @@ impl EvalSet {
 /// Lists the images under a path: a folder with one folder per class, or a CSV.
 ///
 /// # Errors
-/// Returns an error if nothing can be listed there, or the checkpoint doesn't know a class.
-pub fn from_path(
-    path: &Path,
-    classes: &[String],
-    progress: &dyn Progress,
-) -> anyhow::Result<EvalSet> {
-    let listing = listing::list(path, &Exclude::default())?;
-    if let Some(Unknown { names, meant, .. }) = Unknown::of(&listing.classes, classes) {
+/// Returns an error if nothing can be listed there, or if the checkpoint is a classifier that
+/// doesn't know a class.
+pub fn from_path(path: &Path, meta: &Meta, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
+    let (classes, is_autoencoder) = (&meta.classes, meta.is_autoencoder());
+    let unlabeled = match is_autoencoder {
+        true => Unlabeled::Taken,
+        false => Unlabeled::Refused,
+    };
+    let listing = list_with(path, &Exclude::default(), unlabeled)?;
+    if let Some(Unknown { names, meant, .. }) =
+        Unknown::of(&listing.classes, classes).filter(|_| !is_autoencoder)
+    {
         bail!(
             "found {names} that the checkpoint doesn't know, expected classes among {}{meant}; \
              rename or move what isn't one of them: {}",

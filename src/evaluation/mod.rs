@@ -12,6 +12,7 @@ pub mod page;
 pub mod place;
 pub mod predictions;
 pub mod predictor;
+pub mod reconstruction;
 pub mod runs;
 pub mod slices;
 mod subset;

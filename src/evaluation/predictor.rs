@@ -18,7 +18,7 @@ use crate::{
         device::Compute,
         infer::{Detail, NotANumber, Predictions, Settings, predict_among},
         loss::LossFn,
-        networks::classifier::{Classifier, NetworkInput},
+        networks::classifier::{Classifier, NetworkInput, Output},
     },
     ranks::Ranks,
     train::unlabeled_view,
@@ -122,7 +122,11 @@ impl<'a> Predictor<'a> {
     pub fn predict(&self, set: &Arc<ImageSet>) -> anyhow::Result<Predictions> {
         self.check_ranks(set)?;
         let rounds = self.tta.as_ref().map_or(0, |tta| tta.rounds);
-        let task = self.progress.items("Classifying");
+        let doing = match self.meta().design.output {
+            Output::Image => "Reconstructing",
+            Output::Softmax | Output::Sigmoid => "Classifying",
+        };
+        let task = self.progress.items(doing);
         task.set_total(set.images.len() * (rounds + 1) * self.models.len());
         let done = |count| task.add(count);
         let mut found = self.predict_by(0, set, &done)?;

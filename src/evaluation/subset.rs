@@ -66,7 +66,7 @@ impl<'a> Subset<'a> {
 }
 
 /// Returns the number of each image's group; an image without a group gets one of its own.
-fn groups(set: &ImageSet, indices: &[usize]) -> Vec<usize> {
+pub(super) fn groups(set: &ImageSet, indices: &[usize]) -> Vec<usize> {
     let names: BTreeSet<&str> = indices
         .iter()
         .filter_map(|index| set.images[*index].group.as_deref())

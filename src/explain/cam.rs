@@ -69,6 +69,7 @@ impl Member {
             match self.design.output {
                 Output::Softmax => row[*class] = 1.0,
                 Output::Sigmoid => row[0] = if *class == 1 { 1.0 } else { -1.0 },
+                Output::Image => unreachable!("an autoencoder has no classes to explain"),
             }
         }
         let device = logits.device();

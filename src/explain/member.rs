@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn every_architecture_is_explained() {
-        for architecture in Architecture::all() {
+        for architecture in Architecture::all().filter(|found| !found.is_autoencoder()) {
             let (side, expected) = match architecture.name() {
                 "squeezenet1_1" => (72, "backbone.blocks.3 (4x4)"),
                 "vgg16_bn" => (32, "backbone.blocks.2 (4x4)"),

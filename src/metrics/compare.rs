@@ -11,6 +11,7 @@ use super::{
     interval::{DRAWS, Estimate, FEW_GROUPS, middle, num_groups, resample},
     measures::{Measurer, Measures, names},
     predictions::ScoredPredictions,
+    ranking::Ranking,
     significance::{LEVEL, p_words, two_sided},
 };
 use crate::base::words::counted;
@@ -139,6 +140,36 @@ impl Comparison {
     }
 }
 
+/// Returns the area under the ROC curve of a score that is higher for images that `is_own` says yes
+/// to; NaN unless there are others too. `groups` and `seed` are as in
+/// [`Report::new`](super::Report::new).
+pub fn roc_auc(scores: &[f32], is_own: &[bool], groups: &[usize], seed: u64) -> Estimate {
+    let area = area_of(scores, is_own);
+    let draw = |index: u64| area(&resample(groups, seed, index));
+    middle(area(&vec![1; scores.len()]), (0..DRAWS).map(draw))
+}
+
+/// Returns by how much the area under the ROC curve of the first score is above that of the second
+/// on the same images, both measured on the same resamples; see [`roc_auc`].
+pub fn roc_auc_difference(
+    [first, second]: [&[f32]; 2],
+    is_own: &[bool],
+    groups: &[usize],
+    seed: u64,
+) -> Estimate {
+    let (first, second) = (area_of(first, is_own), area_of(second, is_own));
+    let difference = |counts: &[u32]| first(counts) - second(counts);
+    let draw = |index: u64| difference(&resample(groups, seed, index));
+    middle(difference(&vec![1; is_own.len()]), (0..DRAWS).map(draw))
+}
+
+/// Returns a function from how often each image is counted to the area.
+fn area_of(scores: &[f32], is_own: &[bool]) -> impl Fn(&[u32]) -> f64 {
+    let labels: Vec<usize> = is_own.iter().copied().map(usize::from).collect();
+    let ranking = Ranking::new(scores, &labels, 1);
+    move |counts| ranking.areas(counts).roc_auc
+}
+
 /// Returns the two-sided p-value of McNemar's exact test: the probability that `first + second`
 /// fair coins split at least as unevenly.
 fn mcnemar(first: u64, second: u64) -> f64 {
@@ -209,6 +240,24 @@ mod tests {
             "{few:?}"
         );
         assert!(few.words("a", "b").contains("fewer than 10 groups"));
+    }
+
+    #[test]
+    fn a_score_that_tells_images_is_better_than_one_that_does_not() {
+        let is_own: Vec<bool> = (0..60).map(|index| index % 3 == 0).collect();
+        let alone: Vec<usize> = (0..60).collect();
+        let good: Vec<f32> = (0..60)
+            .map(|index| f32::from(u8::from(index % 3 == 0)) + index as f32 / 1000.0)
+            .collect();
+        let useless: Vec<f32> = (0..60).map(|index| (index * 37 % 60) as f32).collect();
+        let best = roc_auc(&good, &is_own, &alone, 0);
+        assert_eq!([best.value, best.low, best.high], [1.0; 3]);
+        let chance = roc_auc(&useless, &is_own, &alone, 0);
+        assert!(chance.low < 0.5 && chance.high > 0.5, "{chance:?}");
+        let better = roc_auc_difference([&good, &useless], &is_own, &alone, 0);
+        assert!(better.low > 0.0 && better.high < 1.0, "{better:?}");
+        assert_eq!(better.value, best.value - chance.value);
+        assert!(roc_auc(&good, &[true; 60], &alone, 0).value.is_nan());
     }
 
     fn judge<'a>(labels: &[usize], rows: &'a [Vec<f32>]) -> ScoredPredictions<'a> {

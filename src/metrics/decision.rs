@@ -1,6 +1,7 @@
 //! Decision rules beyond the most probable class: a probability threshold that reaches a given
-//! sensitivity for a class, and sets of classes that hold the true one with a given probability.
-//! Both are fitted on images that the network was not trained on.
+//! sensitivity for a class, sets of classes that hold the true one with a given probability, and
+//! the error above which an autoencoder's images are unlike the training images. All are fitted on
+//! images that the network was not trained on.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,45 @@ pub struct Coverage {
     pub probability: f32,
     /// Number of images that it was fitted on.
     pub fitted_on: usize,
+}
+
+/// The error above which an image is unlike those that an autoencoder was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reconstruction {
+    /// Fraction of new images of the same kind that are taken for others.
+    pub rate: f64,
+    /// The error.
+    pub error: f32,
+    /// Number of validation images that it was fitted on.
+    pub fitted_on: usize,
+}
+
+impl Reconstruction {
+    /// Rate of false alarms where no other is asked for.
+    pub const RATE: f64 = 0.05;
+
+    /// Fits a rate of false alarms to the errors of validation images, or returns `None` if there
+    /// are fewer than [`Self::images_for`]. A new image of their kind is unlike the training images
+    /// with a probability of at most the rate, as a prediction set misses its class
+    /// ([`fit_coverage`]).
+    pub fn fit(rate: f64, errors: &[f32]) -> Option<Self> {
+        let error = -fit_coverage(errors.iter().map(|error| -error).collect(), 1.0 - rate)?;
+        Some(Self {
+            rate,
+            error,
+            fitted_on: errors.len(),
+        })
+    }
+
+    /// Returns the least number of validation images that a rate can be promised with.
+    pub fn images_for(rate: f64) -> usize {
+        images_for(1.0 - rate)
+    }
+
+    /// Whether an image with this error is unlike the training images.
+    pub fn is_unlike(&self, error: f32) -> bool {
+        error > self.error
+    }
 }
 
 /// Returns the highest threshold that at least a fraction of `sensitivity` of the probabilities
@@ -205,6 +245,40 @@ mod tests {
             assert!(
                 (found - expected).abs() < 1e-9,
                 "{rank} of {fitted_on}: {found}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_error_is_the_smallest_that_keeps_the_promise() {
+        let errors: Vec<f32> = (1..=19).map(|value| value as f32).collect();
+        for (rate, error) in [(0.05, 19.0), (0.1, 18.0), (0.5, 10.0)] {
+            let fitted = Reconstruction::fit(rate, &errors).expect("enough");
+            assert_eq!((fitted.error, fitted.fitted_on), (error, 19), "{rate}");
+            assert!(fitted.is_unlike(error + 0.5) && !fitted.is_unlike(error));
+        }
+        assert_eq!(Reconstruction::fit(0.04, &errors), None);
+        assert_eq!(Reconstruction::images_for(0.05), 19);
+    }
+
+    /// Over many draws of 40 validation images, new ones of their kind are false alarms at most as
+    /// often as promised, and little less.
+    #[test]
+    fn false_alarms_are_as_rare_as_promised() {
+        for rate in [0.05, 0.2] {
+            let (mut alarms, rounds) = (0, 20_000);
+            for round in 0..rounds {
+                let mut stream = stream(2, Purpose::Synthetic, [round, 0, 0]);
+                let mut draw = || stream.random::<f32>().powi(3);
+                let errors: Vec<f32> = (0..40).map(|_| draw()).collect();
+                let fitted = Reconstruction::fit(rate, &errors).expect("enough");
+                alarms += u32::from(fitted.is_unlike(draw()));
+            }
+            let share = f64::from(alarms) / rounds as f64;
+            // At most 1/41 below, and three standard deviations of the count.
+            assert!(
+                share < rate + 0.009 && share > rate - 1.0 / 41.0 - 0.009,
+                "{rate}: {share}"
             );
         }
     }

@@ -180,6 +180,19 @@ pub(super) fn of_groups(value: f64, count: usize) -> Estimate {
     wilson(if value == 0.0 { 0 } else { count }, count)
 }
 
+/// Returns the mean of values, one of each image, with the interval of the bootstrap over `groups`,
+/// which are numbered from 0.
+pub fn mean(values: &[f64], groups: &[usize], seed: u64) -> Estimate {
+    let draw = |index: u64| {
+        let counts = resample(groups, seed, index);
+        let drawn = values.iter().zip(&counts);
+        let sum = drawn.map(|(value, count)| value * f64::from(*count));
+        sum.sum::<f64>() / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
+    };
+    let value = values.iter().sum::<f64>() / values.len() as f64;
+    middle(value, (0..DRAWS).map(draw))
+}
+
 /// Returns `value` with the middle 95 % of the draws that are not NaN. There is no interval if all
 /// are equal: then the images are too alike for resamples to tell how sure the value is.
 pub(super) fn middle(value: f64, draws: impl Iterator<Item = f64>) -> Estimate {

@@ -14,12 +14,13 @@ mod report;
 mod significance;
 mod temperature;
 
-pub use compare::Comparison;
+pub use compare::{Comparison, roc_auc, roc_auc_difference};
 pub use confusion::{ClassScores, Confusion, Tally};
 pub use decision::{
-    Coverage, Rank, Threshold, fit_coverage, fit_threshold, images_for, prediction_set,
+    Coverage, Rank, Reconstruction, Threshold, fit_coverage, fit_threshold, images_for,
+    prediction_set,
 };
-pub use interval::{Estimate, FEW_GROUPS, num_groups, share, wilson};
+pub use interval::{Estimate, FEW_GROUPS, mean, num_groups, share, wilson};
 pub use measures::{ClassMeasures, RANKED_CLASSES};
 pub use novelty::{Novelty, NoveltyModel};
 pub use power_law::{Forecast, PowerLaw, forecast};

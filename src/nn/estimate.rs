@@ -7,10 +7,10 @@
 //! frozen, half frozen and unfrozen; `train` with 25 million dense weights, where saving is the
 //! peak, 0.9 to 1.0.
 
-use super::networks::classifier::FROZEN_CHUNK;
+use super::networks::classifier::{FROZEN_CHUNK, Output};
 use crate::{
     architecture::{Activation, Conv, Fused, Kind, Placed},
-    config::{Config, Loss, Optimizer},
+    config::{Config, Optimizer},
 };
 
 /// Bytes of an `f32`.
@@ -224,11 +224,7 @@ fn shares(config: &Config, num_classes: usize) -> Vec<Share> {
     );
     let features = placed.last().map_or([1; 3], |last| last.output);
     let mut width = model.pooling.width(features) as f64;
-    let outputs = if config.train.loss == Loss::BinaryCrossEntropy {
-        1
-    } else {
-        num_classes
-    };
+    let outputs = Output::of(config.train.loss).num_logits(num_classes);
     let hidden = model.hidden.widths();
     let names = (0..hidden.len())
         .map(|index| format!("head.hidden.{index}"))

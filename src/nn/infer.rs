@@ -27,7 +27,7 @@ use crate::{
 pub struct Predictions {
     /// Index of each image in its set.
     pub images: Vec<usize>,
-    /// Index of the most probable class.
+    /// Index of the most probable class; empty for an autoencoder, as everything but the losses.
     pub predicted: Vec<usize>,
     /// Probability of each class; empty with [`Detail::Classes`].
     pub probabilities: Vec<Vec<f32>>,
@@ -37,7 +37,7 @@ pub struct Predictions {
     /// Features of the image, as `Frozen::forward_with_features` gives them; filled only with
     /// [`Detail::Features`].
     pub features: Vec<Vec<f32>>,
-    /// Index in the view of the first image whose logits are not finite.
+    /// Index in the view of the first image whose outputs are not finite.
     pub first_bad: Option<usize>,
     /// Unweighted loss of each image.
     pub losses: Vec<f32>,
@@ -119,6 +119,7 @@ pub fn predict_while(
             .images
             .extend(batch.draws.iter().map(|draw| draw.image));
         let batch = upload(batch, settings.input.shape, &settings.device);
+        let targets = settings.loss.targets(&batch);
         let last = if settings.keep == Detail::Features {
             let (last, features) = frozen.forward_with_features(batch.images);
             let each = read(features)?;
@@ -129,35 +130,18 @@ pub fn predict_while(
             frozen.forward(batch.images)
         };
         let logits = head(model, last);
-        let losses = settings.loss.per_sample(logits.clone(), batch.targets);
-        // Three reads per batch. The first waits for the forward pass; on a GPU the third, of the
-        // probabilities, waits once more.
+        let losses = settings.loss.per_sample(logits.clone(), targets);
+        // The first read of up to three waits for the forward pass.
         found.losses.extend(read(losses)?);
-        let each = read(logits.clone())?;
-        let width = each.len() / count;
-        let bad = each
-            .chunks_exact(width)
-            .position(|row| row.iter().any(|value| !value.is_finite()));
-        found.first_bad = found
-            .first_bad
-            .or(bad.map(|bad| found.predicted.len() + bad));
-        if settings.keep == Detail::Logits {
-            found
-                .logits
-                .extend(settings.output.per_class(&each, num_classes));
-        }
-        let probs = read(probabilities(
-            logits / settings.temperature,
-            settings.output,
-        ))?;
-        found
-            .predicted
-            .extend(probs.chunks_exact(num_classes).map(argmax));
-        if settings.keep != Detail::Classes {
-            found
-                .probabilities
-                .extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
-        }
+        let first = found.losses.len() - count;
+        let bad = if settings.output == Output::Image {
+            // A value that isn't finite makes the error so; the image itself isn't read.
+            let losses = &found.losses[first..];
+            losses.iter().position(|loss| !loss.is_finite())
+        } else {
+            found.add(logits, count, num_classes, settings)?
+        };
+        found.first_bad = found.first_bad.or(bad.map(|bad| first + bad));
         if !goes_on(count) && found.images.len() < total {
             return Ok(None);
         }
@@ -199,6 +183,39 @@ pub fn predict_among(
 }
 
 impl Predictions {
+    /// Adds the classes of a batch of `count` images. Returns the first image whose logits are not
+    /// finite. Reads the device twice; on a GPU the second read waits once more.
+    ///
+    /// # Shapes
+    /// `logits` is `[count, logits]`.
+    fn add(
+        &mut self,
+        logits: Tensor<2>,
+        count: usize,
+        num_classes: usize,
+        settings: &Settings,
+    ) -> Result<Option<usize>, NnError> {
+        let each = read(logits.clone())?;
+        let bad = each
+            .chunks_exact(each.len() / count)
+            .position(|row| row.iter().any(|value| !value.is_finite()));
+        if settings.keep == Detail::Logits {
+            self.logits
+                .extend(settings.output.per_class(&each, num_classes));
+        }
+        let probs = read(probabilities(
+            logits / settings.temperature,
+            settings.output,
+        ))?;
+        self.predicted
+            .extend(probs.chunks_exact(num_classes).map(argmax));
+        if settings.keep != Detail::Classes {
+            self.probabilities
+                .extend(probs.chunks_exact(num_classes).map(<[f32]>::to_vec));
+        }
+        Ok(bad)
+    }
+
     /// Returns the predictions as 32-bit words: the number of images, the first bad one counted
     /// from 1, the values per image of each kind, then the values of each field.
     fn to_bytes(&self) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 use burn::tensor::{Tensor, activation};
 
+use super::batch::Batch;
 use crate::config::Loss;
 
 /// A loss with its parameters.
@@ -17,10 +18,23 @@ pub struct LossFn {
 }
 
 impl LossFn {
+    /// Returns what the outputs are compared with: the fractions of the classes, or the images
+    /// themselves.
+    ///
+    /// # Shapes
+    /// `[batch, classes]`, or `[batch, values]`.
+    pub fn targets(&self, batch: &Batch) -> Tensor<2> {
+        match self.kind {
+            Loss::MeanSquaredError => batch.images.clone().flatten(1, 3),
+            Loss::CrossEntropy | Loss::BinaryCrossEntropy | Loss::Focal => batch.targets.clone(),
+        }
+    }
+
     /// Computes the unweighted loss of each image.
     ///
     /// # Shapes
-    /// `logits` `[batch, logits]` and `targets` `[batch, classes]` to `[batch]`.
+    /// `logits` `[batch, logits]` and `targets` `[batch, classes]` to `[batch]`; for images, both
+    /// are `[batch, values]`.
     pub fn per_sample(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
         let [batch, num_classes] = targets.dims();
         let spread = self.label_smoothing / num_classes as f64;
@@ -30,6 +44,10 @@ impl LossFn {
             targets * (1.0 - self.label_smoothing) + spread
         };
         let each = match self.kind {
+            Loss::MeanSquaredError => {
+                let squares = (logits - targets).square();
+                return squares.mean_dim(1).reshape([batch]);
+            }
             Loss::CrossEntropy => -(targets * activation::log_softmax(logits, 1)),
             Loss::Focal => {
                 let log_probs = activation::log_softmax(logits, 1);
@@ -118,6 +136,37 @@ mod tests {
                 "{sum}"
             );
         }
+    }
+
+    /// `F.mse_loss(x, y, reduction="none").mean((1, 2, 3))` of PyTorch, and its gradient, are these
+    /// by hand: the mean of the squared differences, and twice the difference over their number.
+    #[test]
+    fn the_error_of_an_image_is_the_mean_of_its_squared_differences() {
+        let device = Device::flex().autodiff();
+        let loss = LossFn {
+            kind: Loss::MeanSquaredError,
+            gamma: 2.0,
+            label_smoothing: 0.0,
+        };
+        let batch = Batch {
+            images: Tensor::from_data(
+                [[[[0.0, 1.0]], [[2.0, 4.0]]], [[[0.5; 2]], [[0.5; 2]]]],
+                &device,
+            ),
+            targets: Tensor::ones([2, 1], &device),
+            weights: Tensor::ones([2], &device),
+        };
+        let targets = loss.targets(&batch);
+        assert_eq!(targets.dims(), [2, 4]);
+        let given = Tensor::<2>::from_data([[1.0, 1.0, 0.0, 2.0], [0.5; 4]], &device);
+        let given = given.require_grad();
+        let each = loss.per_sample(given.clone(), targets);
+        let read = |tensor: Tensor<1>| super::super::infer::read(tensor).expect("read");
+        assert_eq!(read(each.clone()), [2.25, 0.0]);
+        let gradients = each.sum().backward();
+        let gradient = given.grad(&gradients).expect("tracked");
+        let expected = [0.5, 0.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(read(gradient.flatten(0, 1)), expected);
     }
 
     #[test]

@@ -17,10 +17,11 @@ const LETTERS: usize = 40;
 const CURVES: usize = 8;
 
 /// Returns accuracy and loss by epoch, from the columns of `history.csv`, or `None` without epochs.
+/// An autoencoder has no accuracy.
 /// `best` is the epoch whose checkpoint was kept.
 pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Option<Figure> {
     let epochs = history.get("epoch").filter(|epochs| !epochs.is_empty())?;
-    let panel = |title: &str, name: &str, whole: Option<[f64; 2]>| {
+    let panel = |title: &str, name: &str, label, whole: Option<[f64; 2]>| {
         let of = |column: &str, words: &str| {
             let values = history.get(column)?;
             Some(Series {
@@ -55,11 +56,7 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
                 is_log: false,
             },
             y: Axis {
-                label: if name == "loss" {
-                    "loss"
-                } else {
-                    "share of images"
-                },
+                label,
                 range,
                 is_log: false,
             },
@@ -70,13 +67,18 @@ pub fn curves(history: &BTreeMap<String, Vec<f64>>, best: Option<usize>) -> Opti
             mark: best.map(|epoch| (epoch as f64, format!("best: epoch {epoch}"))),
         })
     };
+    let accuracy = history
+        .contains_key("accuracy")
+        .then(|| panel("Accuracy", "accuracy", "share of images", Some([0.0, 1.0])));
+    let names = match &accuracy {
+        Some(_) => "Accuracy and loss",
+        None => "Loss",
+    };
+    let loss = panel("Loss", "loss", "loss", None);
     Some(Figure {
         name: "curves",
-        caption: "Accuracy and loss of each epoch; the marked one was kept.".to_owned(),
-        panels: vec![
-            panel("Accuracy", "accuracy", Some([0.0, 1.0])),
-            panel("Loss", "loss", None),
-        ],
+        caption: format!("{names} of each epoch; the marked one was kept."),
+        panels: accuracy.into_iter().chain([loss]).collect(),
     })
 }
 

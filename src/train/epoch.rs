@@ -190,11 +190,12 @@ impl Epoch<'_> {
             }
         }
         let partial = &state.partial;
-        self.watch.observer.trained(
-            images,
-            partial.loss_sum / partial.confusion.total() as f64,
-            partial.confusion.accuracy(),
-        );
+        let accuracy = match Output::of(self.train.loss) {
+            Output::Image => f64::NAN,
+            Output::Softmax | Output::Sigmoid => partial.confusion.accuracy(),
+        };
+        let loss = partial.loss_sum / partial.confusion.total() as f64;
+        self.watch.observer.trained(images, loss, accuracy);
         Ok(())
     }
 

@@ -140,6 +140,7 @@ fn train_and_validate(
     Ok(Some(EpochRecord {
         epoch: session.state.epoch + 1,
         train: split_record(
+            Output::of(session.config.train.loss),
             partial.loss_sum / partial.confusion.total() as f64,
             &partial.confusion,
         ),
@@ -285,11 +286,15 @@ fn validate(
                 }),
         });
     }
-    Ok(Some(split_record(loss, &confusion)))
+    Ok(Some(split_record(settings.output, loss, &confusion)))
 }
 
-/// Returns the record of one split; a class without images has no recall.
-fn split_record(loss: f64, confusion: &Confusion) -> SplitRecord {
+/// Returns the record of one split; a class without images has no recall, and an autoencoder none
+/// at all.
+fn split_record(output: Output, loss: f64, confusion: &Confusion) -> SplitRecord {
+    if output == Output::Image {
+        return SplitRecord::of_loss(loss);
+    }
     let recall = confusion
         .tallies()
         .iter()

@@ -27,21 +27,25 @@ pub(super) fn read_output(step: StepOutput, kind: Output) -> Result<Vec<Measured
     let batches = step.losses.into_iter().zip(step.logits);
     let measured = batches.enumerate().map(|(offset, (loss, logits))| {
         let loss = read(loss)?[0];
-        let [count, num_logits] = logits.dims();
-        let logits = read(logits)?;
-        let rows = logits.chunks_exact(num_logits);
-        let classes = rows.zip(labels.by_ref().take(count)).map(|(row, label)| {
-            let predicted = match kind {
-                Output::Softmax => argmax(row),
-                // A logit above 0 is a probability above 0.5.
-                Output::Sigmoid => usize::from(row[0] > 0.0),
-            };
-            [label, predicted]
-        });
+        let [count, width] = logits.dims();
+        let labels = labels.by_ref().take(count);
+        let classes = match kind {
+            // No class is predicted: that an image was seen is all there is to count.
+            Output::Image => labels.map(|label| [label, label]).collect(),
+            Output::Softmax | Output::Sigmoid => {
+                let logits = read(logits)?;
+                let predicted = logits.chunks_exact(width).map(|row| match kind {
+                    // A logit above 0 is a probability above 0.5.
+                    Output::Sigmoid => usize::from(row[0] > 0.0),
+                    _ => argmax(row),
+                });
+                labels.zip(predicted).map(<[usize; 2]>::from).collect()
+            }
+        };
         Ok(Measured {
             batch: step.first_batch + offset,
             loss,
-            classes: classes.collect(),
+            classes,
         })
     });
     measured.collect()

@@ -10,7 +10,7 @@ pub trait Observer {
     /// trained on.
     fn epoch_started(&self, epoch: usize, done: usize, total: usize);
     /// `images` more images were trained on; `loss` and `accuracy` are the means of the epoch so
-    /// far.
+    /// far; an autoencoder has no accuracy, which is NaN then.
     fn trained(&self, images: usize, loss: f64, accuracy: f64);
     /// The frozen layers have computed the features of `done` of `total` images.
     fn computed_features(&self, done: usize, total: usize);

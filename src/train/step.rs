@@ -218,6 +218,7 @@ impl Stepper {
         output: &mut StepOutput,
     ) -> GradientsParams {
         let batch = upload(batch, network_input.shape, &self.device);
+        let targets = self.loss.targets(&batch);
         let logits = model.forward_from(
             self.frozen.max(network_input.group),
             self.through_frozen(model, batch.images, network_input.group),
@@ -226,13 +227,8 @@ impl Stepper {
         let class_weights = Tensor::<1>::from_floats(self.class_weights.as_slice(), &self.device)
             .reshape([1, num_classes]);
         // A mixed image has the mean of its classes' weights, by their fractions.
-        let weights = (batch.targets.clone() * class_weights)
-            .sum_dim(1)
-            .reshape([images])
-            * batch.weights;
-        let sum = self
-            .loss
-            .weighted_sum(logits.clone(), batch.targets, weights);
+        let weights = (batch.targets * class_weights).sum_dim(1).reshape([images]) * batch.weights;
+        let sum = self.loss.weighted_sum(logits.clone(), targets, weights);
         output.losses.push(sum.clone().without_autodiff());
         output.logits.push(logits.without_autodiff());
         // Divided by the number of images, as Keras does with class and sample weights; PyTorch's

@@ -2,7 +2,7 @@
 //! only with those that train all layers, and to forecast when the run will end.
 
 use super::Session;
-use crate::{architecture::Kind, config::Config};
+use crate::{architecture::Kind, config::Config, nn::networks::classifier::Output};
 
 /// The approximate work of an epoch, in multiplications.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,7 +27,10 @@ impl Session {
 fn of_epochs(config: &Config, images: [usize; 2], num_classes: usize) -> Vec<Work> {
     let [train, validation] = images.map(|count| count as f64);
     let products = of_convolutions(config);
-    let head = of_head(config, num_classes);
+    let head = of_head(
+        config,
+        Output::of(config.train.loss).num_logits(num_classes),
+    );
     let mut epochs = Vec::new();
     for phase in config.phases() {
         let groups = config.model.frozen_groups(phase.freeze);
@@ -82,13 +85,13 @@ fn of_convolutions(config: &Config) -> Vec<(usize, f64)> {
 }
 
 /// Returns the multiplications of the head for one image.
-fn of_head(config: &Config, num_classes: usize) -> f64 {
+fn of_head(config: &Config, num_logits: usize) -> f64 {
     let model = &config.model;
     let mut width = model
         .features(config.data.image_size)
         .map_or(0, |features| model.pooling.width(features));
     let mut head = 0.0;
-    for outputs in model.hidden.widths().into_iter().chain([num_classes]) {
+    for outputs in model.hidden.widths().into_iter().chain([num_logits]) {
         head += (width * outputs) as f64;
         width = outputs;
     }

@@ -649,5 +649,5 @@ fn every_recipe_of_the_project_parses() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 8);
 }

@@ -11,6 +11,7 @@
 )]
 
 mod augment;
+mod autoencoder;
 mod bad_input;
 mod checkpoints;
 mod classes;

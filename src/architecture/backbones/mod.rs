@@ -14,9 +14,10 @@ pub(super) mod vgg;
 use super::entry::{Entry, Source};
 
 /// Every architecture that a recipe can name.
-pub const ARCHITECTURES: [&Entry; 26] = [
+pub const ARCHITECTURES: [&Entry; 27] = [
     &SMALL_CNN,
     &LAYERS,
+    &AUTOENCODER,
     &vgg::VGG16,
     &vgg::VGG16_BN,
     &vgg::VGG19,
@@ -64,6 +65,20 @@ static LAYERS: Entry = Entry {
     source: Source::List,
     dialects: &[],
     side: 150,
+    gflop: 0.0,
+    top1: 0.0,
+    published: None,
+};
+
+/// The convolutional autoencoder of Keras's tutorials.
+static AUTOENCODER: Entry = Entry {
+    name: "autoencoder",
+    about: "The blocks of `small_cnn` down to a code, and 3x3 convolutions with upsampling back to \
+            the image: trained to give the image itself, with or without labels; its error tells \
+            images unlike those it was trained on.",
+    source: Source::Mirrored,
+    dialects: &[],
+    side: 96,
     gflop: 0.0,
     top1: 0.0,
     published: None,

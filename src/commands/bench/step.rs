@@ -10,6 +10,7 @@ use crate::{
         memory,
         rng::{Purpose, normal, stream},
         stats::median,
+        usage::UsageError,
     },
     commands::ui::{self, say},
     config::{Config, Loss},
@@ -155,6 +156,11 @@ fn design(config: &Config) -> Design {
 /// # Errors
 /// Returns an error if the memory doesn't suffice.
 pub(super) fn learner_of(config: &Config, compute: &Compute) -> anyhow::Result<Learner> {
+    if config.model.architecture.is_autoencoder() {
+        let message = "steps are measured on images with labels, and an autoencoder has no labels \
+                       to step on; name a recipe with another model.architecture";
+        return Err(UsageError(message.to_owned()).into());
+    }
     let estimate = Estimate::of(config, CLASSES, config.train.batch_size);
     check_memory(&estimate, is_host(&compute.device))?;
     let design = design(config);

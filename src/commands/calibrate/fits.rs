@@ -280,12 +280,16 @@ pub(super) fn novelty(
     training: impl FnOnce() -> anyhow::Result<Vec<Vec<f32>>>,
 ) -> anyhow::Result<Novelty> {
     if validation.len() < Novelty::images_for(rate) {
-        bail!(
-            "found {} validation images, expected {} or more to promise a rate of {rate}; hold \
-             back more images (data.validation) or allow more false alarms",
-            validation.len(),
-            Novelty::images_for(rate)
-        );
+        bail!("{}", too_few(validation.len(), rate));
     }
     Ok(Novelty::fit(rate, &training()?, validation))
+}
+
+/// Says that there are too few validation images for a rate of false alarms.
+pub(super) fn too_few(found: usize, rate: f64) -> String {
+    format!(
+        "found {found} validation images, expected {} or more to promise a rate of {rate}; hold \
+         back more images (data.validation) or allow more false alarms",
+        images_for(1.0 - rate)
+    )
 }

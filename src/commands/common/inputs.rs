@@ -64,7 +64,9 @@ pub(in crate::commands) fn read_data(config: &Config) -> anyhow::Result<Training
     tell_found(&data, "training", data.train.images.len());
     tell_found(&data, "validation", data.validation.images.len());
     tell_test(&data);
-    warn_of_few(data.validation.images.len());
+    if !config.model.architecture.is_autoencoder() {
+        warn_of_few(data.validation.images.len());
+    }
     tell(config, &data, &data.train.class_counts());
     if let Some(absent) = absent_words(&data.classes, &data.validation.class_counts()) {
         say(&format!("warning: no validation image of {absent}"));

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::reconstruct;
 use crate::{
     base::names,
     checkpoint::{self, Checkpoint, CheckpointError},
@@ -60,6 +61,9 @@ pub(super) fn finish(
     let ranks = &session.learner.stepper.ranks;
     let place = job::share_run(ranks, session.folder(), "best")?;
     let best = best_checkpoint(&place.path, epoch)?;
+    if best.meta.is_autoencoder() {
+        return reconstruct::finish(session, data, (best, &place), compute);
+    }
     let (name, evaluation) = measure((session, &place.run), data, &best, compute)?;
     if !ranks.is_first() {
         return Ok(ExitStatus::Done);

@@ -8,6 +8,7 @@ mod members;
 mod places;
 mod rate;
 mod recipe;
+mod reconstruct;
 mod repeats;
 mod resume;
 mod words;

@@ -15,7 +15,9 @@ use crate::{
 pub(super) fn warn(data: &TrainingData, config: &Config) {
     let found = Inspection::of(data.survey.clone(), &Judge::Looks);
     let is_settled = |finding: &Finding| match finding.kind {
-        Kind::Imbalance => config.train.class_weights != ClassWeights::None,
+        Kind::Imbalance => {
+            config.train.class_weights != ClassWeights::None || config.data.takes_unlabeled
+        }
         // These have lines of their own.
         Kind::Unreadable => !data.skipped.is_empty(),
         Kind::Damaged => !data.damaged.is_empty(),

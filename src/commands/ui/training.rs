@@ -179,9 +179,13 @@ impl Observer for TrainingView {
         state.bar.inc(images as u64);
         // Images since the epoch was started or resumed, not those done before.
         let rate = state.images as f64 / state.start.elapsed().as_secs_f64();
-        state.bar.set_message(format!(
-            "loss {loss:.4}, accuracy {accuracy:.4}, {rate:.0} images/s"
-        ));
+        let accuracy = match accuracy.is_nan() {
+            true => String::new(),
+            false => format!("accuracy {accuracy:.4}, "),
+        };
+        state
+            .bar
+            .set_message(format!("loss {loss:.4}, {accuracy}{rate:.0} images/s"));
         self.tell(&mut state, true);
     }
 
@@ -220,19 +224,24 @@ impl Observer for TrainingView {
     }
 }
 
-/// Returns the line of an epoch, in Keras's words.
+/// Returns the line of an epoch, in Keras's words. What it has no number for is left out.
 pub fn epoch_line(record: &EpochRecord, epochs: usize) -> String {
+    let (train, validation) = (&record.train, &record.validation);
+    let metrics = [
+        ("loss", train.loss),
+        ("accuracy", train.accuracy),
+        ("val_loss", validation.loss),
+        ("val_accuracy", validation.accuracy),
+        ("val_macro_f1", validation.macro_f1),
+    ];
+    let metrics: String = metrics
+        .into_iter()
+        .filter(|(_, value)| !value.is_nan())
+        .map(|(name, value)| format!("{name}: {value:.4} - "))
+        .collect();
     format!(
-        "Epoch {}/{epochs} - {:.1}s - loss: {:.4} - accuracy: {:.4} - val_loss: {:.4} - \
-         val_accuracy: {:.4} - val_macro_f1: {:.4} - learning_rate: {:.3e}",
-        record.epoch,
-        record.seconds,
-        record.train.loss,
-        record.train.accuracy,
-        record.validation.loss,
-        record.validation.accuracy,
-        record.validation.macro_f1,
-        record.learning_rate,
+        "Epoch {}/{epochs} - {:.1}s - {metrics}learning_rate: {:.3e}",
+        record.epoch, record.seconds, record.learning_rate,
     )
 }
 

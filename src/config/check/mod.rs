@@ -1,6 +1,7 @@
 //! Checks the rules between options: values that can't work, and options that would have no effect.
 
 mod augment;
+mod autoencoder;
 mod layers;
 mod model;
 mod normalize;
@@ -9,8 +10,10 @@ mod transfer;
 
 use toml::Table;
 
+pub(super) use self::autoencoder::with_defaults;
 use self::{
     augment::check_augment,
+    autoencoder::check_autoencoder,
     layers::check_layers,
     model::check_model,
     normalize::check_normalize,
@@ -27,6 +30,7 @@ pub(super) fn check(config: &Config, table: &Table) -> Vec<Problem> {
     check_data(config, &mut problems);
     check_augment(config, table, &mut problems);
     check_transfer(config, table, &mut problems);
+    check_autoencoder(config, &mut problems);
     if check_layers(config, &mut problems) {
         check_model(config, &mut problems);
     }

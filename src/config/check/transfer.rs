@@ -21,7 +21,7 @@ pub(super) fn check_transfer(config: &Config, table: &Table, problems: &mut Prob
         return problems.bad(key, message);
     }
     if let Some(why) = match architecture.entry().source {
-        Source::Blocks => None,
+        Source::Blocks | Source::Mirrored => None,
         Source::List => Some("which are listed in [[model.layers]]"),
         Source::Table(_) | Source::Scaled(_) => Some("whose layers are fixed"),
     } {

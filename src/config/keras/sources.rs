@@ -247,9 +247,10 @@ const COLOR_MODE: KerasArgument = keys(
 
 const CLASS_MODE: KerasArgument = keys(
     "class_mode",
-    &["train.loss"],
+    &["train.loss", "model.architecture"],
     "`\"categorical\"` and `\"sparse\"` are `\"cross_entropy\"`, `\"binary\"` is \
-     `\"binary_cross_entropy\"`; `\"input\"`, `\"raw\"` and `None` have no counterpart",
+     `\"binary_cross_entropy\"`; `\"input\"` and `None` are `\"autoencoder\"`, which needs no \
+     labels; `\"raw\"` has no counterpart",
 );
 
 const SEED: KerasArgument = keys(

@@ -81,6 +81,9 @@ pub struct Data {
     /// same image saved again, resized, brighter, cropped a little, mirrored or rotated.
     #[serde(default)]
     pub on_leak: OnLeak,
+    /// Whether images need no class, which is so for an autoencoder. No key of a recipe.
+    #[serde(skip)]
+    pub takes_unlabeled: bool,
 }
 
 impl Data {
@@ -102,6 +105,7 @@ impl Data {
             decode_memory_mb: None,
             on_bad_image: OnBadImage::default(),
             on_leak: OnLeak::default(),
+            takes_unlabeled: false,
         }
     }
 

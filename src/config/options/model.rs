@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     architecture::{
-        Architecture, Dialect, Listed, Network, Norm, ShapeError, Source, Variant, listed,
-        small_cnn,
+        Architecture, Dialect, Listed, Network, Norm, ShapeError, Source, Variant, autoencoder,
+        listed, small_cnn,
     },
     config::{
         Freeze, Weights,
@@ -21,8 +21,10 @@ pub struct Model {
     /// Architecture of the network.
     pub architecture: Architecture,
     /// Where the backbone's initial weights come from: `"none"` (drawn from the seed), `"imagenet"`
-    /// (the published ones, see `emberlens weights list`) or the path of a `.pth`, `.safetensors`
-    /// or Keras `.h5` or `.keras` file. `"imagenet"` by default, `"none"` for `small_cnn`.
+    /// (the published ones, see `emberlens weights list`), the path of a `.pth`, `.safetensors` or
+    /// Keras `.h5` or `.keras` file, or the folder of a run; that of an autoencoder gives its
+    /// encoder to a `small_cnn` of the same channels. `"imagenet"` by default, `"none"` for
+    /// `small_cnn`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
     /// Which layers are frozen: `"none"`, `"backbone"` (all but the head) or `"blocks:N"` (the N
@@ -31,12 +33,13 @@ pub struct Model {
     /// `train.phases`, each phase sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
-    /// `small_cnn` only: output channels of each convolution block, `[32, 64, 128, 128]` by
-    /// default; each block halves height and width.
+    /// `small_cnn` and `autoencoder` only: output channels of each convolution block, `[32, 64,
+    /// 128, 128]` by default; each block halves height and width. Those of an autoencoder, `[32,
+    /// 64, 16]` by default, lead to the code, and in reverse from it back to the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<usize>>,
-    /// `small_cnn` only: batch normalization after each convolution (which then has no bias). Off
-    /// by default.
+    /// `small_cnn` and `autoencoder` only: batch normalization after each convolution (which then
+    /// has no bias). Off by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<bool>,
     /// `layers` only: the activation after each convolution that names no other, `"relu"` by
@@ -142,14 +145,16 @@ impl Model {
         self.freeze_norms.unwrap_or(self.weights() != Weights::None)
     }
 
-    /// Returns the channels of `small_cnn`.
+    /// Returns the channels of `small_cnn` or of an autoencoder's blocks down to its code.
     pub fn channels(&self) -> Vec<usize> {
-        self.channels
-            .clone()
-            .unwrap_or_else(|| vec![32, 64, 128, 128])
+        let default = || match self.architecture.is_autoencoder() {
+            true => vec![32, 64, 16],
+            false => vec![32, 64, 128, 128],
+        };
+        self.channels.clone().unwrap_or_else(default)
     }
 
-    /// Returns whether `small_cnn` has batch norm.
+    /// Returns whether `small_cnn` or an autoencoder has batch norm.
     pub fn batch_norm(&self) -> bool {
         self.batch_norm.unwrap_or(false)
     }
@@ -169,6 +174,7 @@ impl Model {
         match self.architecture.entry().source {
             Source::List => listed(inputs, &self.listed()),
             Source::Blocks => small_cnn(inputs, &self.channels(), self.batch_norm()),
+            Source::Mirrored => autoencoder(inputs, &self.channels(), self.batch_norm()),
             Source::Table(build) | Source::Scaled(build) => build(&variant),
         }
     }

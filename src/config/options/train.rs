@@ -170,6 +170,9 @@ pub enum Loss {
     /// Cross-entropy in which easy images count less (Lin et al. 2017, arXiv 1708.02002), without
     /// its alpha: use `class_weights`.
     Focal,
+    /// Mean of the squared differences between the values of the image, normalized, and those that
+    /// the network gives for it; for `autoencoder` alone, whose loss it always is.
+    MeanSquaredError,
 }
 
 /// When to stop: Keras's `EarlyStopping`.
@@ -206,7 +209,7 @@ impl Default for EarlyStopping {
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
     /// The metric whose best epoch is kept in `best/`; any of `history.csv`, `val_recall_<class>`
-    /// included.
+    /// included. `"val_loss"` by default for an autoencoder.
     pub monitor: Metric,
     /// Saves `last/` also after every so many optimizer steps within an epoch; 0 saves at the end
     /// of epochs only.

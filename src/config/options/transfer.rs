@@ -15,7 +15,7 @@ pub enum Weights {
     None,
     /// The published weights.
     Imagenet,
-    /// A file.
+    /// A file, or the folder of a run.
     Path(String),
 }
 

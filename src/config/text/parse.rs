@@ -13,7 +13,10 @@ use super::{
     overrides::Override,
     syntax::syntax_words,
 };
-use crate::config::{Config, ConfigError, Problem, check::check};
+use crate::config::{
+    Config, ConfigError, Problem,
+    check::{check, with_defaults},
+};
 
 /// Reads the configuration at `path`, applies the overrides, and checks it.
 ///
@@ -60,7 +63,8 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, Co
                 .collect(),
         ));
     }
-    let mut config = Config::deserialize(table.clone()).map_err(|error| ConfigError::Parse {
+    let resolved = with_defaults(table.clone());
+    let mut config = Config::deserialize(resolved).map_err(|error| ConfigError::Parse {
         message: error.message().to_owned(),
         place: path.display().to_string(),
     })?;
@@ -73,6 +77,7 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Config, Co
                 .collect(),
         ));
     }
+    config.data.takes_unlabeled = config.model.architecture.is_autoencoder();
     if !config.train.phases.is_empty() {
         config.train.epochs = config.train.phases.iter().map(|phase| phase.epochs).sum();
     }

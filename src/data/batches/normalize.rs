@@ -248,6 +248,26 @@ impl Normalizer {
         }
     }
 
+    /// Returns the levels of 0 to 255 that normalize to `values`, as far as there are such.
+    ///
+    /// # Shapes
+    /// `values` is `[channels, height, width]`; returns `[height, width, channels]`.
+    ///
+    /// # Panics
+    /// Panics if the normalization depends on the image or mixes values; see [`Self::finish`].
+    pub fn levels(&self, values: &[f32]) -> Vec<u8> {
+        let finish = self.finish().expect("a normalization that can be undone");
+        let channels = &finish.channels[..self.mean.len()];
+        let area = values.len() / channels.len();
+        let level = |at: usize, channel: &Channel| {
+            // The conversion saturates.
+            ((values[channel.plane * area + at] - channel.offset) / channel.scale).round() as u8
+        };
+        (0..area)
+            .flat_map(|at| channels.iter().map(move |channel| level(at, channel)))
+            .collect()
+    }
+
     /// Normalizes an image of the store and appends its values to `out`.
     ///
     /// # Shapes
@@ -299,6 +319,21 @@ mod tests {
             "{normalize:?}"
         );
         out
+    }
+
+    #[test]
+    fn levels_are_what_was_normalized() {
+        let source = image(4);
+        for normalize in [Normalize::Unit, Normalize::Caffe, Normalize::Imagenet] {
+            let fixed = Normalizer::fixed(&normalize, Color::Rgb).expect("no statistics");
+            assert_eq!(
+                fixed.levels(&normalized(&normalize, &source)),
+                source,
+                "{normalize:?}"
+            );
+        }
+        let unit = Normalizer::fixed(&Normalize::Unit, Color::Grayscale).expect("no statistics");
+        assert_eq!(unit.levels(&[-0.1, 0.5, 1.7]), [0, 128, 255]);
     }
 
     #[test]

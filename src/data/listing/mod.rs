@@ -8,6 +8,7 @@ mod passed_over;
 pub mod phantom;
 mod shards;
 pub mod split;
+mod unlabeled;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use csv::Values;
 pub use exclude::Exclude;
 pub use passed_over::{Kind, PassedOver};
+pub use unlabeled::{UNLABELED, Unlabeled};
 pub use walk::{Found, no_file, walk};
 
 use super::{error::DataError, shards::is_shard};
@@ -40,6 +42,19 @@ pub struct Entry {
     pub weight: f32,
     /// The part that a CSV assigns it to.
     pub split: Option<Part>,
+}
+
+impl Entry {
+    /// Returns the entry of an image of which nothing but its class is known.
+    pub fn of(path: PathBuf, class: &str) -> Self {
+        Self {
+            path,
+            class: class.to_owned(),
+            group: None,
+            weight: 1.0,
+            split: None,
+        }
+    }
 }
 
 /// A file or folder that should have been listed and can't be opened.
@@ -125,10 +140,22 @@ impl Listing {
 /// Returns [`DataError`] if nothing is there, if a folder has no class folders, if a CSV has a line
 /// that can't be understood, or if a shard can't be read or has no classes.
 pub fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
+    list_with(path, exclude, Unlabeled::Refused)
+}
+
+/// As [`list`], for a network that may need no classes.
+///
+/// # Errors
+/// As [`list`], but for a folder without class folders whose images are taken.
+pub fn list_with(
+    path: &Path,
+    exclude: &Exclude,
+    unlabeled: Unlabeled,
+) -> Result<Listing, DataError> {
     if let Some(found) = shards::find(path, exclude)? {
         shards::list(path, &found, exclude)
     } else if path.is_dir() {
-        list_folder(path, exclude)
+        list_folder(path, exclude, unlabeled)
     } else if path.is_file() {
         csv::list(path, exclude)
     } else {
@@ -173,14 +200,18 @@ fn are_parts(folder: &Path, names: &[String]) -> bool {
 }
 
 /// Lists a folder of class folders.
-fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
-    let mut listing = Listing::default();
+fn list_folder(
+    folder: &Path,
+    exclude: &Exclude,
+    unlabeled: Unlabeled,
+) -> Result<Listing, DataError> {
+    let (mut listing, mut loose) = (Listing::default(), Vec::new());
     for found in
         walk::children(folder, exclude).map_err(|error| DataError::io("list", folder, error))?
     {
         match found {
             Found::Folder(path) => list_class(&path, folder, exclude, &mut listing),
-            Found::Image(path) => listing.passed_over.add(Kind::WithoutClass, &path),
+            Found::Image(path) => loose.push(path),
             Found::PassedOver(kind, path) => listing.passed_over.add(kind, &path),
             Found::Unreadable(path, reason) => listing.unreadable.push(Unreadable {
                 path,
@@ -189,6 +220,15 @@ fn list_folder(folder: &Path, exclude: &Exclude) -> Result<Listing, DataError> {
                 split: None,
             }),
         }
+    }
+    if unlabeled == Unlabeled::Taken && listing.classes.is_empty() && !loose.is_empty() {
+        listing.classes.push(UNLABELED.to_owned());
+        let entries = loose.into_iter().map(|path| Entry::of(path, UNLABELED));
+        listing.entries.extend(entries);
+        return Ok(listing);
+    }
+    for path in &loose {
+        listing.passed_over.add(Kind::WithoutClass, path);
     }
     if are_parts(folder, &listing.classes) {
         let folder = names::of_path(folder);
@@ -232,13 +272,7 @@ fn list_class(path: &Path, root: &Path, exclude: &Exclude, listing: &mut Listing
     let (mut entries, mut unreadable, mut passed_over) =
         (Vec::new(), Vec::new(), PassedOver::default());
     walk(path, root, exclude, &mut |found| match found {
-        Found::Image(path) => entries.push(Entry {
-            path,
-            class: class.clone(),
-            group: None,
-            weight: 1.0,
-            split: None,
-        }),
+        Found::Image(path) => entries.push(Entry::of(path, &class)),
         Found::Unreadable(path, reason) => unreadable.push(Unreadable {
             path,
             reason,

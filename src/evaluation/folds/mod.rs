@@ -268,6 +268,7 @@ mod tests {
             threshold: None,
             coverage: None,
             novelty: None,
+            reconstruction: None,
             frozen: None,
             run: None,
             files: BTreeMap::new(),

@@ -198,6 +198,7 @@ fn probabilities(graph: &mut Graph<'_>, logits: &Value, meta: &Meta) -> Value {
             let first = graph.binary("Sub", 1.0, &second);
             graph.node("Concat", &[&first, &second], vec![int("axis", 1)])
         }
+        Output::Image => unreachable!("autoencoders aren't exported"),
     }
 }
 
@@ -210,6 +211,7 @@ fn per_class(graph: &mut Graph<'_>, logits: &Value, output: Output) -> Value {
             let none = graph.binary("Mul", logits, 0.0);
             graph.node("Concat", &[&none, logits], vec![int("axis", 1)])
         }
+        Output::Image => unreachable!("autoencoders aren't exported"),
     }
 }
 

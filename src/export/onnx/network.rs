@@ -88,6 +88,7 @@ fn layer(graph: &mut Graph<'_>, layer: &Layer, x: Value, shape: Shape) -> Value 
             let first = graph.integers(&[0]);
             graph.node("Gather", &[&x, &first], vec![int("axis", 2)])
         }
+        Kind::Upsample => unreachable!("autoencoders aren't exported"),
         Kind::Branches(join, paths) => {
             let outputs: Vec<Value> = paths
                 .iter()

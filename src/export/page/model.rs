@@ -52,6 +52,7 @@ pub(super) fn model(meta: &Meta, tensors: &SafeTensors<'_>, half: bool) -> Model
         output: match meta.design.output {
             classifier::Output::Softmax => Output::Softmax,
             classifier::Output::Sigmoid => Output::Sigmoid,
+            classifier::Output::Image => unreachable!("autoencoders aren't exported"),
         },
         temperature: meta.temperature,
     }

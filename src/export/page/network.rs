@@ -93,6 +93,7 @@ impl Steps<'_> {
             Kind::Activation(function) => Step::Function(function_of(*function)),
             Kind::Pool(shaped) => Step::Pool(pool(*shaped, shape, output)),
             Kind::GlobalAverage => Step::GlobalAverage,
+            Kind::Upsample => unreachable!("autoencoders aren't exported"),
             Kind::Branches(join, paths) => {
                 let steps = paths.iter().map(|path| self.of_layers(path, shape).0);
                 Step::Branches(join_of(*join), steps.collect())

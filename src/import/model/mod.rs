@@ -369,6 +369,7 @@ fn meta(
     let loss = match design.output {
         Output::Softmax => Loss::CrossEntropy,
         Output::Sigmoid => Loss::BinaryCrossEntropy,
+        Output::Image => Loss::MeanSquaredError,
     };
     Meta {
         format: Meta::format(),
@@ -390,6 +391,7 @@ fn meta(
         threshold: None,
         coverage: None,
         novelty: None,
+        reconstruction: None,
         frozen: None,
         run: None,
         files: BTreeMap::new(),

@@ -5,10 +5,11 @@ use std::ops::Range;
 use burn::{
     module::Module,
     nn::BatchNorm,
-    tensor::{Device, Tensor, activation},
+    tensor::{Device, Tensor},
 };
 use serde::{Deserialize, Serialize};
 
+pub use super::output::{Output, probabilities};
 use super::{
     backbone::{Backbone, PreparedGroup},
     head::{Head, average},
@@ -16,7 +17,7 @@ use super::{
 use crate::nn::cpu::backend::has_kernels;
 use crate::{
     architecture::{Network, ShapeError},
-    config::{Loss, Model},
+    config::Model,
 };
 
 /// Number of images that the widest frozen layers process at a time on the CPU. A larger chunk
@@ -25,52 +26,6 @@ pub(in crate::nn) const FROZEN_CHUNK: usize = 8;
 
 /// Number of layer groups, counted from the last, whose channels give the features of an image.
 const FEATURE_GROUPS: usize = 2;
-
-/// The meaning of a network's logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// One logit per class.
-    Softmax,
-    /// A single logit, whose sigmoid is the probability of the second of two classes.
-    Sigmoid,
-}
-
-impl Output {
-    /// Returns the output that a loss is defined on.
-    pub fn of(loss: Loss) -> Self {
-        match loss {
-            Loss::BinaryCrossEntropy => Self::Sigmoid,
-            Loss::CrossEntropy | Loss::Focal => Self::Softmax,
-        }
-    }
-
-    /// Returns the number of logits for `num_classes` classes.
-    pub fn num_logits(self, num_classes: usize) -> usize {
-        match self {
-            Self::Softmax => num_classes,
-            Self::Sigmoid => 1,
-        }
-    }
-
-    /// Splits logits into one row per image with a logit per class. The first class of a
-    /// [`Self::Sigmoid`] output gets 0, so that a softmax of the row gives the sigmoid's
-    /// probabilities.
-    ///
-    /// # Shapes
-    /// `logits` is `[batch, logits]` in row-major order; the result has `batch` rows of
-    /// `num_classes`.
-    pub fn per_class(self, logits: &[f32], num_classes: usize) -> Vec<Vec<f32>> {
-        let row = |row: &[f32]| match self {
-            Self::Softmax => row.to_vec(),
-            Self::Sigmoid => vec![0.0, row[0]],
-        };
-        logits
-            .chunks_exact(self.num_logits(num_classes))
-            .map(row)
-            .collect()
-    }
-}
 
 /// The description that a network is built from, and built again from when a checkpoint is loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -378,20 +333,6 @@ impl Classifier {
         Self {
             backbone: self.backbone.with_frozen_norms(),
             ..self
-        }
-    }
-}
-
-/// Computes the probability of each class.
-///
-/// # Shapes
-/// `[batch, logits]` to `[batch, classes]`.
-pub fn probabilities(logits: Tensor<2>, output: Output) -> Tensor<2> {
-    match output {
-        Output::Softmax => activation::softmax(logits, 1),
-        Output::Sigmoid => {
-            let second = activation::sigmoid(logits);
-            Tensor::cat(vec![second.ones_like() - second.clone(), second], 1)
         }
     }
 }

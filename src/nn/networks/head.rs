@@ -17,7 +17,8 @@ pub const NORM_EPSILON: f64 = 1e-5;
 pub(in crate::nn) struct Head {
     hidden: Vec<Linear>,
     dropout: Dropout,
-    output: Linear,
+    /// Absent where the features themselves are the output: in an autoencoder.
+    output: Option<Linear>,
     /// Norms of what enters each hidden layer and the output layer; empty without them.
     norms: Vec<BatchNorm>,
     #[module(skip)]
@@ -52,6 +53,7 @@ fn max_average(features: Tensor<4>) -> Tensor<4> {
 
 impl Head {
     /// Creates the head for features of `[channels, height, width]`, with zero weights and biases.
+    /// Without outputs, it gives the features.
     pub(in crate::nn) fn new(
         settings: &Model,
         features: [usize; 3],
@@ -82,7 +84,7 @@ impl Head {
         };
         Self {
             hidden: hidden.into_iter().map(&mut linear).collect(),
-            output: linear(num_outputs),
+            output: (num_outputs > 0).then(|| linear(num_outputs)),
             dropout: DropoutConfig::new(settings.dropout).init(),
             norms,
             pooling: settings.pooling,
@@ -105,14 +107,15 @@ impl Head {
             Pooling::Flatten => features,
             Pooling::Average => average(features),
             // Already pooled: the vector is twice as long as the features have channels.
-            Pooling::MaxAverage if features.dims()[1] == self.inputs() => features,
+            Pooling::MaxAverage if Some(features.dims()[1]) == self.inputs() => features,
             Pooling::MaxAverage => max_average(features),
         }
     }
 
-    /// Returns the length of the vector.
-    fn inputs(&self) -> usize {
-        self.hidden.first().unwrap_or(&self.output).weight.dims()[0]
+    /// Returns the length of the vector, `None` without a layer that takes it.
+    fn inputs(&self) -> Option<usize> {
+        let first = self.hidden.first().or(self.output.as_ref());
+        first.map(|layer| layer.weight.dims()[0])
     }
 
     /// Computes the logits from features, pooled or not.
@@ -137,11 +140,18 @@ impl Head {
                 .dropout
                 .forward(norm(index + 1, relu(hidden.forward(x))));
         }
-        self.output.forward(x)
+        match &self.output {
+            Some(output) => output.forward(x),
+            None => x,
+        }
     }
 
-    /// Lists the layers with their output shapes, for features of `[channels, height, width]`.
+    /// Lists the layers with their output shapes, for features of `[channels, height, width]`; none
+    /// where the features themselves are the output.
     pub(in crate::nn) fn layers(&self, features: [usize; 3]) -> Vec<(String, Vec<usize>)> {
+        if self.inputs().is_none() {
+            return Vec::new();
+        }
         let name = match self.pooling {
             Pooling::Flatten => "flatten",
             Pooling::Average => "average",
@@ -157,7 +167,9 @@ impl Head {
             layers.push((format!("hidden.{index}"), vec![width]));
             layers.extend(norm(index + 1, width));
         }
-        layers.push(("output".to_owned(), vec![self.output.weight.dims()[1]]));
+        if let Some(output) = &self.output {
+            layers.push(("output".to_owned(), vec![output.weight.dims()[1]]));
+        }
         layers
     }
 }

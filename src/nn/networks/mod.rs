@@ -5,6 +5,7 @@ pub mod classifier;
 pub mod head;
 mod init;
 pub mod layers;
+mod output;
 pub mod params;
 pub mod paths;
 mod patterns;

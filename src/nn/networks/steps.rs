@@ -48,6 +48,8 @@ pub(super) enum Step {
     Attention(usize),
     /// The class token alone.
     ClassToken,
+    /// Each row and each column twice.
+    Upsample,
     /// The sum of paths, and a tail.
     Sum(Vec<Vec<Step>>, Tail),
     /// Paths side by side whose outputs are joined otherwise.
@@ -88,6 +90,7 @@ pub(super) fn find(layers: &[architecture::Layer], next: &mut usize) -> Vec<Step
             Kind::GlobalAverage => Step::GlobalAverage,
             Kind::Attention { heads } => Step::Attention(*heads),
             Kind::ClassToken => Step::ClassToken,
+            Kind::Upsample => Step::Upsample,
             Kind::Branches(join, paths) => {
                 let paths = paths.iter().map(|path| find(path, next)).collect();
                 if *join == Join::Add {
@@ -171,6 +174,7 @@ impl Step {
             Self::GlobalAverage => average(x),
             Self::Attention(heads) => attention(x, *heads),
             Self::ClassToken => x.narrow(2, 0, 1),
+            Self::Upsample => upsampled(x),
             Self::Sum(paths, tail) => {
                 let outputs = paths.iter().map(|path| run(path, modules, x.clone()));
                 summed(outputs.collect(), *tail)
@@ -217,6 +221,18 @@ pub(super) fn block_of(conv: &Conv, size: [usize; 2], tail: Tail) -> Block {
         groups,
         tail,
     }
+}
+
+/// Repeats each row and each column.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, channels, 2 * height, 2 * width]`.
+fn upsampled(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let maps = batch * channels;
+    x.reshape([maps, height, 1, width, 1])
+        .expand([maps, height, 2, width, 2])
+        .reshape([batch, channels, 2 * height, 2 * width])
 }
 
 /// Returns the sum of the outputs of two paths or more after a tail.
@@ -328,6 +344,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn upsampling_repeats_rows_and_columns_and_its_gradient_is_their_sum() {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<4>::from_data([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]], &device);
+        let x = x.require_grad();
+        let out = upsampled(x.clone());
+        assert_eq!(out.dims(), [1, 1, 4, 6]);
+        let read = |x: Tensor<4>| x.into_data().try_to_vec::<f32>().expect("floats");
+        let (above, below) = (
+            [1.0, 1.0, 2.0, 2.0, 3.0, 3.0],
+            [4.0, 4.0, 5.0, 5.0, 6.0, 6.0],
+        );
+        assert_eq!(read(out.clone()), [above, above, below, below].concat());
+        let places: Vec<f32> = (0..24).map(|place| place as f32).collect();
+        let places = Tensor::from_data(TensorData::new(places, [1, 1, 4, 6]), &device);
+        let gradients = (out * places).sum().backward();
+        let gradient = x.grad(&gradients).expect("tracked");
+        assert_eq!(read(gradient), [14.0, 22.0, 30.0, 62.0, 70.0, 78.0]);
     }
 
     /// Values without a pattern from -1 to 1.

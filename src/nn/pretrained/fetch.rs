@@ -23,12 +23,19 @@ pub fn published() -> impl Iterator<Item = (Architecture, &'static Published)> {
         .filter_map(|architecture| Some((architecture, architecture.entry().published.as_ref()?)))
 }
 
-/// Returns the path that `model.weights` stands for, whether or not the file exists. Returns `None`
-/// for weights that are drawn.
+/// Returns the path that `model.weights` stands for, whether or not the file exists: for the folder
+/// of a run, the weights of its best epoch, and for that of a checkpoint, its weights. Returns
+/// `None` for weights that are drawn.
 pub fn locate(architecture: Architecture, weights: &Weights) -> Option<PathBuf> {
     match weights {
         Weights::None => None,
-        Weights::Path(path) => Some(Path::new(path).to_owned()),
+        Weights::Path(path) => {
+            let path = Path::new(path);
+            let inside =
+                ["best/model.safetensors", "model.safetensors"].map(|name| path.join(name));
+            let found = inside.into_iter().find(|file| file.is_file());
+            Some(found.unwrap_or_else(|| path.to_owned()))
+        }
         Weights::Imagenet => {
             let published = architecture.entry().published.as_ref()?;
             // Without a cache folder the current one has to do.

@@ -215,7 +215,8 @@ pub(super) fn is_of_head(origin: Origin, name: &str, shape: &[usize]) -> bool {
         "mask_token",
     ];
     match origin {
-        Origin::Own => name.starts_with("head."),
+        // The decoder of an autoencoder is what a head is to other networks.
+        Origin::Own => name.starts_with("head.") || name.starts_with("backbone.decoder."),
         Origin::Library(Dialect::Keras) => keras::is_of_head(name, shape),
         Origin::Library(_) => {
             TORCH.iter().any(|head| name.starts_with(head)) || name.ends_with("num_batches_tracked")

@@ -147,6 +147,14 @@ impl RunFiles {
         }
     }
 
+    /// Replaces the `meta.json` of the checkpoint called `name`, unless rank 0 does.
+    pub(in crate::train) fn save_meta(&self, name: &str, meta: &Meta) -> Result<(), TrainError> {
+        match self.place() {
+            Place::Here(folder) => Ok(save_meta(folder, &folder.path().join(name), meta)?),
+            Place::There(_) => Ok(()),
+        }
+    }
+
     /// Returns all that a resume needs.
     fn resumable(&self, learner: &Learner, state: &State) -> Result<Resumable, TrainError> {
         let frozen = self.meta.frozen.as_ref().map_or(0, |frozen| frozen.groups);

@@ -193,6 +193,14 @@ impl Session {
         self.files.save(names, &self.learner, &self.state)
     }
 
+    /// Replaces the `meta.json` of the checkpoint called `name`, unless another rank does.
+    ///
+    /// # Errors
+    /// Returns an error if the file can't be written.
+    pub fn save_meta(&self, name: &str, meta: &Meta) -> Result<(), TrainError> {
+        self.files.save_meta(name, meta)
+    }
+
     /// Joins the parts of a run and sets the learner for the current phase.
     fn new(
         config: Config,
@@ -360,6 +368,7 @@ fn meta(
         threshold: None,
         coverage: None,
         novelty: None,
+        reconstruction: None,
         frozen: backbone.map(|backbone| Frozen {
             groups: config.always_frozen(),
             weights: config.model.weights(),

@@ -126,14 +126,14 @@ impl State {
                 &format!("one record for each of {} epochs", state.epoch),
             );
         }
-        // Above `LISTED_CLASSES`, all but the latest epoch have no recalls.
+        // Above `LISTED_CLASSES`, all but the latest epoch have no recalls; with an autoencoder, all.
+        let is_autoencoder = state.config.model.architecture.is_autoencoder();
+        let has_recalls = num_classes <= LISTED_CLASSES && !is_autoencoder;
         let of_history = state
             .history
             .iter()
             .flat_map(|record| [record.train.recall.len(), record.validation.recall.len()]);
-        let is_other = |length: &usize| {
-            *length != num_classes && (*length > 0 || num_classes <= LISTED_CLASSES)
-        };
+        let is_other = |length: &usize| *length != num_classes && (*length > 0 || has_recalls);
         let of_matrix =
             Some(state.partial.confusion.num_classes()).filter(|length| *length != num_classes);
         if let Some(found) = of_history.filter(is_other).chain(of_matrix).next() {

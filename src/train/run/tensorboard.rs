@@ -89,8 +89,10 @@ impl TensorBoard {
                 ("epoch_loss", split.loss),
                 ("epoch_macro_f1", split.macro_f1),
             ]
+            .into_iter()
+            .filter(|(_, value)| !value.is_nan())
             .map(|(name, value)| (name.to_owned(), value))
-            .to_vec()
+            .collect::<Vec<_>>()
         });
         parts[0].push(("epoch_learning_rate".to_owned(), epoch.learning_rate));
         // A chart for each class is more than can be read, and from some hundreds on more than

@@ -35,6 +35,7 @@ pub(super) fn reading<'t>(
             }
         }
         color(import, arguments);
+        class_mode(import, arguments);
         interpolation(import, train);
     } else if let Some((sides, place)) = layers.input {
         set_size(import, sides, place);
@@ -43,6 +44,17 @@ pub(super) fn reading<'t>(
         set_size(import, sides, place);
     }
     batch(import, run, train);
+}
+
+/// Names the network that is trained on images without their classes.
+fn class_mode(import: &mut Import<'_>, arguments: &Bound<'_>) {
+    if matches!(arguments.value("class_mode"), Some(Value::Str(mode)) if &**mode == "input") {
+        import.none(
+            arguments.place_of("class_mode"),
+            "the images are their own targets, as an autoencoder has them",
+            "set `model.architecture = \"autoencoder\"` in place of the network and its loss",
+        );
+    }
 }
 
 fn color<'t>(import: &mut Import<'t>, arguments: &Bound<'t>) {

@@ -1,0 +1,119 @@
+//! The errors of an autoencoder in sentences and as a table.
+
+use super::Reconstructions;
+use crate::{
+    base::words::{counted, listed},
+    metrics::Estimate,
+    report::{Table, text_table::table_text},
+};
+
+impl Reconstructions {
+    /// Returns the summary, the most important first.
+    pub fn sentences(&self) -> Vec<String> {
+        let others = self.is_other.iter().filter(|is_other| **is_other).count();
+        let mut lines = Vec::new();
+        lines.extend(self.separation_words(others));
+        if let Some(error) = self.metrics.get("mean_squared_error") {
+            let images = counted(self.images - others, "image");
+            let whose = match others {
+                0 => String::new(),
+                _ => " of the classes of training".to_owned(),
+            };
+            lines.push(format!(
+                "Mean squared error {} on {images}{whose}",
+                with_interval(*error, 6)
+            ));
+        }
+        lines.push(self.threshold_words());
+        lines
+    }
+
+    /// Describes how well images of other classes are told.
+    fn separation_words(&self, others: usize) -> Option<String> {
+        let area = self.metrics.get("roc_auc")?;
+        let classes = self.per_class.iter();
+        let classes = classes.filter(|(_, of)| !of.is_trained_on);
+        let classes: Vec<String> = classes.map(|(name, _)| name.clone()).collect();
+        let (names, images) = (listed(&classes), counted(others, "image"));
+        let mut text = format!(
+            "The error tells {names}, which training had no image of ({images} here), with an \
+             area under the ROC curve of {}",
+            with_interval(*area, 4)
+        );
+        let (Some(mean), Some(difference)) = (
+            self.metrics.get("roc_auc_mean_image"),
+            self.metrics.get("roc_auc_difference"),
+        ) else {
+            return Some(text);
+        };
+        let verdict = match (difference.low > 0.0, difference.high < 0.0) {
+            (true, _) => "the autoencoder is better",
+            (_, true) => "the autoencoder is worse",
+            _ => "which is better can't be told from these images",
+        };
+        text += &format!(
+            "; the distance from the mean training image with {}. They differ by {}: {verdict}",
+            with_interval(*mean, 4),
+            with_interval(*difference, 4)
+        );
+        Some(text)
+    }
+
+    /// Describes the threshold and the share of images above it.
+    fn threshold_words(&self) -> String {
+        let Some(threshold) = &self.threshold else {
+            return "No threshold: too few validation images for the rate of false alarms"
+                .to_owned();
+        };
+        let unlike = self
+            .metrics
+            .get("unlike")
+            .copied()
+            .unwrap_or(Estimate::NONE);
+        let found = match unlike.value.is_nan() {
+            true => String::new(),
+            false => format!("; here {}", with_interval(unlike, 4)),
+        };
+        format!(
+            "Unlike the training images: an error above {:.6}, which at most {} of new images \
+             like the {} validation images have{found}",
+            threshold.error, threshold.rate, threshold.fitted_on
+        )
+    }
+
+    /// Returns the figures of each class.
+    pub fn class_table(&self) -> Table {
+        let head = [
+            "Class",
+            "Images",
+            "Mean squared error",
+            "Unlike",
+            "In training",
+        ];
+        let rows = self.per_class.iter().map(|(name, of)| {
+            vec![
+                name.clone(),
+                of.images.to_string(),
+                format!("{:.6}", of.mean_squared_error.value),
+                of.unlike
+                    .map_or_else(String::new, |unlike| format!("{:.4}", unlike.value)),
+                if of.is_trained_on { "yes" } else { "no" }.to_owned(),
+            ]
+        });
+        Table {
+            head: head.map(str::to_owned).to_vec(),
+            rows: rows.collect(),
+        }
+    }
+
+    /// Returns the table and the sentences.
+    pub fn to_text(&self) -> String {
+        let sentences = self.sentences().join(".\n");
+        format!("{}\n\n{sentences}.\n", table_text(&self.class_table()))
+    }
+}
+
+/// Formats a value with its 95 % interval, with so many digits.
+fn with_interval(Estimate { value, low, high }: Estimate, digits: usize) -> String {
+    format!("{value:.digits$} (95 %: {low:.digits$} to {high:.digits$})")
+}
