@@ -5,9 +5,9 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 
-use super::{ExplainError, Map, Method};
+use super::{Map, Method};
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, CheckpointError},
     config::Weights,
     nn::{
         NnError,
@@ -19,6 +19,25 @@ use crate::{
         },
     },
 };
+
+/// An error in explaining a network.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// An error of the checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// An error of the network or its device.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    /// A layer group that the network doesn't have.
+    #[error("found no layer group {found}, expected one of: {known}")]
+    Layer {
+        /// The requested layer group.
+        found: usize,
+        /// The layer groups of the network.
+        known: String,
+    },
+}
 
 /// A network and a method to explain it.
 #[derive(Clone, Debug)]
@@ -226,6 +245,12 @@ pub(super) fn softmax(row: &[f64]) -> Vec<f64> {
     let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = row.iter().map(|value| (value - most).exp()).sum();
     row.iter().map(|value| (value - most).exp() / sum).collect()
+}
+
+/// Returns the mean of what networks give.
+pub(super) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
 }
 
 #[cfg(test)]
