@@ -209,8 +209,8 @@ impl Networks {
     }
 
     /// Loads the checkpoints, for predictions by all of them together. Of several, what was fitted
-    /// to single ones is left out, as it says nothing of their mean, and replaced by the
-    /// [`Calibration`] of the run. Frozen layers that they have in common are kept in memory once.
+    /// to single ones says nothing of their mean, and is replaced by what was fitted to all. Frozen
+    /// layers that they have in common are kept in memory once.
     ///
     /// # Errors
     /// Fails as [`load`] does, and if the checkpoints differ in their classes, in how images are

@@ -42,8 +42,8 @@ const ROWS: usize = 20;
 /// Arguments of `explain`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A run folder (its best epoch; of several folds, the mean of their maps), or one checkpoint in
-    /// it
+    /// A run folder (its best epoch; of several folds, the mean of their maps), or one checkpoint
+    /// in it
     #[arg(long, value_name = "RUN")]
     checkpoint: PathBuf,
     /// Images, or folders with images at any depth

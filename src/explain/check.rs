@@ -3,7 +3,10 @@
 
 use serde::Serialize;
 
-use super::{Map, mean, member::Member};
+use super::{
+    Map,
+    member::{Member, mean},
+};
 use crate::{
     augment::blur,
     base::rng::{Purpose, permutation, stream},

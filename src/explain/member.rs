@@ -5,9 +5,9 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 
-use super::{ExplainError, Map, Method};
+use super::{Map, Method};
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, CheckpointError},
     config::Weights,
     metrics::softmax,
     nn::{
@@ -20,6 +20,25 @@ use crate::{
         },
     },
 };
+
+/// An error in explaining a network.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// An error of the checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// An error of the network or its device.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    /// A layer group that the network doesn't have.
+    #[error("found no layer group {found}, expected one of: {known}")]
+    Layer {
+        /// The requested layer group.
+        found: usize,
+        /// The layer groups of the network.
+        known: String,
+    },
+}
 
 /// A network and a method to explain it.
 #[derive(Clone, Debug)]
@@ -223,6 +242,12 @@ impl Member {
             .output
             .per_class(&logits, self.design.num_classes))
     }
+}
+
+/// Returns the mean of what networks give.
+pub(super) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod explanation;
 pub mod explanations;
 mod map;
 mod member;
+mod method;
 mod occlusion;
 mod overlay;
 mod sanity;
@@ -16,16 +17,17 @@ mod shown;
 use std::{ops::Range, sync::Arc};
 
 use burn::tensor::Device;
-use clap::ValueEnum;
-use member::Member;
+use member::{Member, mean};
 
 pub use check::{Border, Curve, Curves, border, spearman};
 pub use map::Map;
+pub use member::ExplainError;
+pub use method::Method;
 pub use overlay::overlay;
 pub use shown::Shown;
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointError},
+    checkpoint::Checkpoint,
     data::{
         DataError,
         batches::{dataset::ImageSet, normalize::Normalizer, view::View},
@@ -33,66 +35,9 @@ use crate::{
     nn::NnError,
 };
 
-/// Method of computing a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Method {
-    /// Channels weighted by their mean gradient (Selvaraju et al. 2017, arXiv 1610.02391)
-    GradCam,
-    /// Channels weighted by their positive gradients, places apart (Chattopadhyay et al. 2018,
-    /// arXiv 1710.11063)
-    #[value(name = "grad-cam++")]
-    GradCamPlusPlus,
-    /// Each place weighted by its own positive gradient (Jiang et al. 2021)
-    LayerCam,
-    /// How much the class loses when a patch is covered (Zeiler and Fergus 2014, arXiv 1311.2901);
-    /// slow, and needs no gradient
-    Occlusion,
-}
-
-impl Method {
-    /// Returns the name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GradCam => "grad-cam",
-            Self::GradCamPlusPlus => "grad-cam++",
-            Self::LayerCam => "layer-cam",
-            Self::Occlusion => "occlusion",
-        }
-    }
-
-    /// Returns the method to try where this one finds no evidence, `None` after occlusion.
-    fn next(self) -> Option<Self> {
-        match self {
-            Self::GradCam => Some(Self::GradCamPlusPlus),
-            Self::GradCamPlusPlus => Some(Self::LayerCam),
-            Self::LayerCam => Some(Self::Occlusion),
-            Self::Occlusion => None,
-        }
-    }
-}
-
 /// Probability from which on a network counts as sure of a class. A map without evidence for such a
 /// class is shown beside one of another method.
 pub const SURE: f64 = 0.5;
-
-/// An error in explaining a network.
-#[derive(Debug, thiserror::Error)]
-pub enum ExplainError {
-    /// An error of the checkpoint.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// An error of the network or its device.
-    #[error(transparent)]
-    Nn(#[from] NnError),
-    /// A layer group that the network doesn't have.
-    #[error("found no layer group {found}, expected one of: {known}")]
-    Layer {
-        /// The requested layer group.
-        found: usize,
-        /// The layer groups of the network.
-        known: String,
-    },
-}
 
 /// A network, or several that predict together, and a method to explain them. The map of several is
 /// the mean of their maps, before these are scaled.
@@ -278,12 +223,6 @@ impl Explainer {
     }
 }
 
-/// Returns the mean of what networks give.
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len() as f64;
-    values.sum::<f64>() / count
-}
-
 #[cfg(test)]
 mod tests {
     use burn::tensor::Tensor;
@@ -359,7 +298,7 @@ mod tests {
                 assert!((both.1[class] - mean).abs() < 1e-12, "{method:?}");
             }
             let start = both.2.deletion.probabilities[0];
-            assert!((start - both.1[1]).abs() < 1e-12, "nothing is deleted yet");
+            assert!((start - both.1[1]).abs() < 1e-6, "nothing is deleted yet");
             assert_ne!(first.0, second.0);
         }
     }

@@ -39,6 +39,8 @@ pub fn pytorch(checkpoints: &[(&str, &Checkpoint)]) -> Option<String> {
     let networks = networks.collect::<Option<Vec<_>>>()?.join("\n");
     let meta = &checkpoints[0].1.meta;
     let module = Module::of(meta);
+    let epochs = checkpoints.iter().map(|(_, it)| it.meta.epoch.to_string());
+    let epochs: Vec<String> = epochs.collect();
     let [place, what, loaded, ensemble, mean] = match checkpoints.len() {
         1 => ["RUN/best", "the network", "networks[0]", "", ""],
         _ => [
@@ -56,7 +58,7 @@ pub fn pytorch(checkpoints: &[(&str, &Checkpoint)]) -> Option<String> {
     };
     let words = [
         ("NAME", meta.name.replace(['\\', '"'], "'")),
-        ("EPOCH", meta.epoch.to_string()),
+        ("EPOCH", epochs.join(", ")),
         ("VERSION", env!("CARGO_PKG_VERSION").to_owned()),
         // JSON's strings and lists are Python's.
         ("CLASSES", json!(meta.classes).to_string()),

@@ -45,7 +45,7 @@ impl Engine {
     }
 
     /// Adds a model, whose classes and way to read images must be those of the first. The engine
-    /// then has the mean of their probabilities, and the mean of their maps before these are scaled.
+    /// then has the mean of their probabilities, and that of their maps before these are scaled.
     ///
     /// # Errors
     /// Returns an error if the bytes are no model.

@@ -398,3 +398,34 @@ fn info(name: &str, kind: DataType, sides: &[Side], about: &str) -> ValueInfo {
         doc_string: about.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Preprocess,
+            tests::{exported_together, graph_of, meta, operators},
+        },
+        *,
+    };
+
+    #[test]
+    fn several_networks_are_averaged_and_share_what_they_have_in_common() {
+        let one = ["Conv", "Relu", "MaxPool", "Flatten", "Gemm"];
+        let two = [&one[..], &one, &["Softmax"; 2]].concat();
+        let mut other = meta();
+        other.normalize.mean = vec![0.5; 3];
+        let mean = ["Add", "Mul", "Clip", "Log"];
+        for (second, weights, steps) in [
+            ((meta(), 1), 2, [&one[..], &["Softmax"]].concat()),
+            ((meta(), 2), 4, two.clone()),
+            ((other, 2), 4, [&one[..], &["Add"], &two[5..]].concat()),
+        ] {
+            let model = exported_together(&[(meta(), 1), second], Preprocess::None, false);
+            assert_eq!(operators(&model), [&["Mul"], &steps[..], &mean].concat());
+            let is_weight = |tensor: &&proto::Tensor| tensor.name.contains(".weight");
+            let stored = graph_of(&model).initializer.iter().filter(is_weight);
+            assert_eq!(stored.count(), weights);
+        }
+    }
+}

@@ -80,3 +80,37 @@ fn word(name: Value) -> String {
     name.as_str()
         .map_or_else(|| name.to_string(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::meta, *};
+
+    #[test]
+    fn in_what_networks_differ_the_property_is_a_list() {
+        let network = |epoch: usize| {
+            let mut meta = meta();
+            (meta.epoch, meta.temperature) = (epoch, 1.5);
+            Checkpoint {
+                meta,
+                model: vec![1, 2, 3],
+                backbone: None,
+            }
+        };
+        let found = properties(&[network(3), network(5)], Preprocess::None);
+        let value = |key: &str| {
+            found
+                .iter()
+                .find(|it| it.key == key)
+                .map(|it| &it.value[..])
+        };
+        for (key, expected) in [
+            ("networks", "2"),
+            ("epoch", "[3,5]"),
+            ("architecture", "small_cnn"),
+            // It is applied before the mean.
+            ("temperature", "1"),
+        ] {
+            assert_eq!(value(key), Some(expected), "{key}");
+        }
+    }
+}

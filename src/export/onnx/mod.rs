@@ -181,7 +181,11 @@ fn build<'a>(
     };
     let sides = [batch, Side::Of(meta.classes.len())];
     graph.output(&mut probabilities, "probabilities", &sides, "of each class");
-    graph.output(&mut logits, "logits", &sides, "before the temperature");
+    let about = match metas.len() {
+        1 => "before the temperature",
+        _ => "the logarithm of the probabilities",
+    };
+    graph.output(&mut logits, "logits", &sides, about);
 }
 
 /// Returns the probability of each class.

@@ -73,26 +73,27 @@ fn exported(meta: Meta, form: Preprocess, half: bool) -> Model {
 }
 
 /// What is written for several networks, each given by its metadata and the seed of its weights.
-fn exported_together(networks: &[(Meta, u64)], form: Preprocess, half: bool) -> Model {
-    let network = |(meta, seed): &(Meta, u64)| network_of(&meta.design, *seed, &Device::flex());
-    let checkpoint = |(meta, seed): &(Meta, u64)| Checkpoint {
-        meta: meta.clone(),
-        model: vec![*seed as u8, 2, 3],
-        backbone: None,
+pub(super) fn exported_together(networks: &[(Meta, u64)], form: Preprocess, half: bool) -> Model {
+    let network = |(meta, seed): &(Meta, u64)| {
+        let checkpoint = Checkpoint {
+            meta: meta.clone(),
+            model: vec![1, 2, 3],
+            backbone: None,
+        };
+        (checkpoint, network_of(&meta.design, *seed, &Device::flex()))
     };
-    let checkpoints: Vec<_> = networks.iter().map(checkpoint).collect();
-    let models: Vec<_> = networks.iter().map(network).collect();
+    let (checkpoints, models): (Vec<_>, Vec<_>) = networks.iter().map(network).unzip();
     let bytes = onnx(&checkpoints, &models, form, half).expect("written");
     let model = Model::decode(&bytes[..]).expect("read back");
     check(graph_of(&model));
     model
 }
 
-fn graph_of(model: &Model) -> &proto::Graph {
+pub(super) fn graph_of(model: &Model) -> &proto::Graph {
     model.graph.as_ref().expect("a graph")
 }
 
-fn operators(model: &Model) -> Vec<&str> {
+pub(super) fn operators(model: &Model) -> Vec<&str> {
     let nodes = graph_of(model).node.iter();
     nodes.map(|node| node.op_type.as_str()).collect()
 }
@@ -317,39 +318,6 @@ fn heads_and_outputs_are_those_of_the_run() {
 }
 
 #[test]
-fn several_networks_are_averaged_and_share_what_they_have_in_common() {
-    let steps = ["Conv", "Relu", "MaxPool", "Flatten", "Gemm", "Softmax"];
-    let mean = ["Add", "Mul", "Clip", "Log"];
-    let exported = |networks: &[(Meta, u64)]| {
-        let model = exported_together(networks, Preprocess::None, false);
-        let names = graph_of(&model).initializer.iter();
-        let weights = names.filter(|tensor| tensor.name.contains(".weight"));
-        (weights.count(), model)
-    };
-    let (weights, model) = exported(&[(meta(), 1), (meta(), 1)]);
-    assert_eq!(weights, 2, "the same network twice is stored once");
-    assert_eq!(operators(&model), [&["Mul"][..], &steps, &mean].concat());
-    let (weights, model) = exported(&[(meta(), 1), (meta(), 2)]);
-    let both = [&steps[..5], &steps[..5], &steps[5..], &steps[5..]].concat();
-    assert_eq!(weights, 4);
-    assert_eq!(operators(&model), [&["Mul"][..], &both, &mean].concat());
-    let mut other = meta();
-    other.normalize.mean = vec![0.5; 3];
-    other.epoch = 5;
-    let (_, model) = exported(&[(meta(), 1), (other, 2)]);
-    let operators = operators(&model);
-    assert_eq!(operators[..2], ["Mul", "Conv"]);
-    assert_eq!(operators[6..8], ["Add", "Conv"], "each has its own mean");
-    let property = |key: &str| {
-        let found = model.metadata_props.iter().find(|it| it.key == key);
-        found.map(|property| property.value.as_str())
-    };
-    for (key, value) in [("networks", "2"), ("epoch", "[3,5]"), ("temperature", "1")] {
-        assert_eq!(property(key), Some(value), "{key}");
-    }
-}
-
-#[test]
 fn a_model_names_its_classes_and_what_was_fitted() {
     let mut meta = meta();
     meta.temperature = 1.25;
@@ -380,7 +348,6 @@ fn a_model_names_its_classes_and_what_was_fitted() {
         ("interpolation", "bilinear"),
         ("architecture", "small_cnn"),
         ("temperature", "1.25"),
-        ("networks", "1"),
         ("epoch", "3"),
         (
             "sha256",
