@@ -27,7 +27,7 @@ use crate::{
 const DEPTH: usize = 3;
 
 /// Metrics of which less is better.
-const LESS: [&str; 4] = ["loss", "val_loss", "log_loss", "brier"];
+const LESS: [&str; 5] = ["loss", "val_loss", "log_loss", "brier", "mean_squared_error"];
 
 /// Columns of `history.csv` that are no metrics.
 const OTHER_COLUMNS: [&str; 3] = ["epoch", "learning_rate", "seconds"];
