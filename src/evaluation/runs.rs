@@ -27,7 +27,7 @@ use crate::{
 const DEPTH: usize = 3;
 
 /// Metrics of which less is better.
-const LESS: [&str; 5] = ["loss", "val_loss", "log_loss", "brier", "mean_squared_error"];
+const LESS: [&str; 4] = ["loss", "val_loss", "log_loss", "brier"];
 
 /// Columns of `history.csv` that are no metrics.
 const OTHER_COLUMNS: [&str; 3] = ["epoch", "learning_rate", "seconds"];
@@ -344,7 +344,7 @@ pub fn sort(runs: &mut [Run], metric: &str) -> Result<(), UsageError> {
             listed(&known)
         )));
     }
-    let is_less = LESS.contains(&metric);
+    let is_less = LESS.contains(&metric) || metric == "mean_squared_error";
     runs.sort_by(|a, b| match (value(a), value(b)) {
         (Some(a), Some(b)) if is_less => a.total_cmp(&b),
         (Some(a), Some(b)) => b.total_cmp(&a),
