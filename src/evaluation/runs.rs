@@ -344,7 +344,7 @@ pub fn sort(runs: &mut [Run], metric: &str) -> Result<(), UsageError> {
             listed(&known)
         )));
     }
-    let is_less = LESS.contains(&metric);
+    let is_less = LESS.contains(&metric) || metric == "mean_squared_error";
     runs.sort_by(|a, b| match (value(a), value(b)) {
         (Some(a), Some(b)) if is_less => a.total_cmp(&b),
         (Some(a), Some(b)) => b.total_cmp(&a),

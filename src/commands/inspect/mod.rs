@@ -22,7 +22,7 @@ use crate::{
         table::to_csv,
     },
     evaluation::predictions::{out_of_fold, out_of_fold_path},
-    inspect::{HeldOut, Inspection, Judge, Side, features},
+    inspect::{HeldOut, Inspection, Judge, Kind, Side, features},
 };
 
 /// Seed of the validation images in a clean list: a recipe's default.
@@ -91,7 +91,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         (None, Some(weights)) => features::features(&surveyed, &data, &weights, &Terminal)?.into(),
         (None, None) => Judge::Looks,
     };
-    let found = Inspection::of(surveyed.survey, &judge);
+    let mut found = Inspection::of(surveyed.survey, &judge);
+    if data.takes_unlabeled {
+        // What an autoencoder learns from doesn't depend on classes.
+        let findings = &mut found.findings;
+        findings.retain(|finding| finding.kind != Kind::Imbalance);
+    }
     if let Some(path) = &args.html {
         write_atomic(path, page::page(&found, &name).to_html().as_bytes())?;
         say(&format!("Page: {}", names::of_path(path)));

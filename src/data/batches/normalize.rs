@@ -333,7 +333,7 @@ mod tests {
             );
         }
         let unit = Normalizer::fixed(&Normalize::Unit, Color::Grayscale).expect("no statistics");
-        assert_eq!(unit.levels(&[-0.1, 0.5, 1.7]), [0, 128, 255]);
+        assert_eq!(unit.levels(&[-0.1, 0.25, 1.7]), [0, 64, 255]);
     }
 
     #[test]
