@@ -1,7 +1,7 @@
 //! Self-attention of networks that don't learn (Vaswani et al. 2017, arXiv 1706.03762).
 //!
-//! A task is a head of an image. It takes a block of queries at a time, whose products with all keys
-//! stay in the cache until the values are weighted by their softmax.
+//! A task is a head of an image. It takes a block of queries at a time, whose products with all
+//! keys stay in the cache until the values are weighted by their softmax.
 
 use rayon::prelude::*;
 
@@ -14,12 +14,12 @@ use crate::{
 /// Keys, or channels of values, of a tile.
 const ROWS: usize = 4;
 
-/// Returns the mean of the values, weighted by the softmax of the products of a position's query and
-/// all keys, which are divided by the root of a head's number of channels.
+/// Returns the mean of the values, weighted by the softmax of the products of a position's query
+/// and all keys, which are divided by the root of a head's number of channels.
 ///
 /// # Shapes
-/// `parts` is `[images, 3, heads, channels of a head, positions]`: queries, keys and values. Returns
-/// `[images, heads, channels of a head, positions]`.
+/// `parts` is `[images, 3, heads, channels of a head, positions]`: queries, keys and values.
+/// Returns `[images, heads, channels of a head, positions]`.
 ///
 /// # Panics
 /// Panics if `parts` has another length than its shape says.

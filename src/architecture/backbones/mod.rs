@@ -6,7 +6,9 @@ mod dinov2;
 mod efficientnet;
 mod inception;
 mod inverted_residual;
-mod mobilenet;
+mod mobilenet_v1;
+mod mobilenet_v2;
+mod mobilenet_v3;
 mod resnet;
 mod squeezenet;
 pub(super) mod vgg;
@@ -26,10 +28,10 @@ pub const ARCHITECTURES: [&Entry; 27] = [
     &resnet::RESNET34,
     &resnet::RESNET50,
     &resnet::RESNET101,
-    &mobilenet::v1::MOBILENET_V1,
-    &mobilenet::v2::MOBILENET_V2,
-    &mobilenet::v3::SMALL,
-    &mobilenet::v3::LARGE,
+    &mobilenet_v1::MOBILENET_V1,
+    &mobilenet_v2::MOBILENET_V2,
+    &mobilenet_v3::SMALL,
+    &mobilenet_v3::LARGE,
     &efficientnet::B0,
     &efficientnet::B1,
     &efficientnet::B2,

@@ -182,8 +182,8 @@ fn channels_of(graph: &mut Graph<'_>, name: &str) -> Value {
     graph.binary("Unsqueeze", &weight, &sides)
 }
 
-/// Puts a class token before the patches, which are `grid` rows and columns in the weights, and adds
-/// the embeddings of their positions.
+/// Puts a class token before the patches, which are `grid` rows and columns in the weights, and
+/// adds the embeddings of their positions.
 fn tokens(
     graph: &mut Graph<'_>,
     path: &str,

@@ -146,8 +146,8 @@ impl Tokens {
 }
 
 /// Returns what is added to patches behind an empty place for the class token: that token, and the
-/// embeddings of all positions. Those of patches, learned for `grid` rows and columns, are resampled
-/// to `size` as by timm's `resample_abs_pos_embed`: bicubically, with antialiasing.
+/// embeddings of all positions. Those of patches, learned for `grid` rows and columns, are
+/// resampled to `size` as by timm's `resample_abs_pos_embed`: bicubically, with antialiasing.
 ///
 /// # Shapes
 /// `[1, 1, channels]` and `[1, 1 + rows * columns, channels]` of the grid to `[1, channels, 1 +

@@ -1,8 +1,8 @@
 //! MobileNetV3 (Howard et al. 2019, arXiv 1905.02244), up to the last feature map.
 
+use super::inverted_residual::{Block, BlockNames, Gate, Stages};
 use crate::architecture::{
     backbones::efficientnet::gated_names,
-    backbones::inverted_residual::{Block, BlockNames, Gate, Stages},
     builder::{divisible, names, unit},
     entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
     layer::Activation::{self, HardSigmoid, HardSwish, Relu},
@@ -59,7 +59,7 @@ const DIALECTS: &[(Dialect, Traits)] = &[
 ];
 
 /// MobileNetV3 small.
-pub(in crate::architecture) static SMALL: Entry = Entry {
+pub(super) static SMALL: Entry = Entry {
     name: "mobilenet_v3_small",
     about: "MobileNetV3 small without its top (Howard et al. 2019, arXiv 1905.02244); 0.9 million \
             parameters, a 270th of VGG16's work.",
@@ -76,7 +76,7 @@ pub(in crate::architecture) static SMALL: Entry = Entry {
 };
 
 /// MobileNetV3 large.
-pub(in crate::architecture) static LARGE: Entry = Entry {
+pub(super) static LARGE: Entry = Entry {
     name: "mobilenet_v3_large",
     about: "MobileNetV3 large without its top; 3.0 million parameters, a 70th of VGG16's work.",
     source: Source::Table(|variant| mobilenet(variant, &LARGE_ROWS)),

@@ -28,7 +28,7 @@ const PAIRS: [(usize, usize); 13] = [
 const STEM: f64 = 32.0;
 
 /// MobileNet.
-pub(in crate::architecture) static MOBILENET_V1: Entry = Entry {
+pub(super) static MOBILENET_V1: Entry = Entry {
     name: "mobilenet_v1",
     about: "MobileNet without its top (Howard et al. 2017, arXiv 1704.04861), with `model.width`; \
             3.2 million parameters, a 27th of VGG16's work.",

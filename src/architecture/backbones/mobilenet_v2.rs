@@ -1,7 +1,7 @@
 //! MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381).
 
+use super::inverted_residual::{Block, BlockNames, Stages};
 use crate::architecture::{
-    backbones::inverted_residual::{Block, BlockNames, Stages},
     builder::{Names, divisible, names, unit},
     entry::{Dialect, Entry, Published, Source, Traits, Variant, about},
     layer::{Activation, ForeignNames},
@@ -23,7 +23,7 @@ const STAGES: [[usize; 4]; 7] = [
 const LAST: f64 = 1280.0;
 
 /// MobileNetV2.
-pub(in crate::architecture) static MOBILENET_V2: Entry = Entry {
+pub(super) static MOBILENET_V2: Entry = Entry {
     name: "mobilenet_v2",
     about: "MobileNetV2 without its top (Sandler et al. 2018, arXiv 1801.04381), with \
             `model.width`; 2.2 million parameters, a fiftieth of VGG16's work.",
