@@ -273,10 +273,15 @@ fn refuse_twice(args: &Args) -> Result<(), UsageError> {
 
 /// Refuses results among images.
 fn refuse_inside(args: &Args, run: Option<&Path>) -> Result<(), UsageError> {
-    let Some(out) = &args.out else { return Ok(()) };
     let data = args.data.clone().filter(|data| data.is_dir());
     let folders: Vec<_> = folders::of_run(run).into_iter().chain(data).collect();
-    folders::refuse_inside(out, &folders, "--out")
+    let logits = args.logits.as_ref().map(RawFile::path);
+    for (path, option) in [(args.out.as_deref(), "--out"), (logits, "--logits")] {
+        if let Some(path) = path {
+            folders::refuse_inside(path, &folders, option)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the CSVs that the images may be listed in.

@@ -104,15 +104,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
         .as_ref()
         .map(|name| class_index(name, &meta.classes))
         .transpose()?;
-    if let Some(out) = &args.out {
-        let folders = args.paths.iter().filter(|path| path.is_dir()).cloned();
-        folders::refuse_inside(
-            out,
-            &folders
-                .chain(folders::of_run(networks.run()))
-                .collect::<Vec<_>>(),
-            "--out",
-        )?;
+    let folders = args.paths.iter().filter(|path| path.is_dir()).cloned();
+    let folders: Vec<PathBuf> = folders.chain(folders::of_run(networks.run())).collect();
+    let raw = args.raw.as_ref().map(RawFile::path);
+    for (path, option) in [(args.out.as_deref(), "--out"), (raw, "--raw")] {
+        if let Some(path) = path {
+            folders::refuse_inside(path, &folders, option)?;
+        }
     }
     let out = free_folder(args.out.as_deref(), &networks.folder)?;
     let (paths, mut num_failed) = find(&args.paths);

@@ -14,6 +14,7 @@ use tar::{Builder, Header};
 use super::{
     error::DataError,
     listing::{Entry, Part},
+    pixels::memory,
     shards::{self, Place},
     table::to_csv,
 };
@@ -77,8 +78,7 @@ pub fn pack(
         let mut tar = Builder::new(BufWriter::new(folder.create(&file).map_err(failed)?));
         for index in shard {
             let entry = entries[*index];
-            let image = Place::of(&entry.path).and_then(|place| place.read());
-            let image = image.map_err(|error| DataError::io("read", &entry.path, error))?;
+            let image = read(&entry.path)?;
             let label = classes.binary_search(&entry.class).unwrap_or_default();
             append(&mut tar, &names[*index], &image, label).map_err(failed)?;
             packed[*index] = Path::new(&file).join(&names[*index]);
@@ -117,6 +117,27 @@ pub fn list(entries: &[Entry], folder: &Path) -> Result<Vec<u8>, DataError> {
         rows.push(row(entry, &entry.path, name)?);
     }
     Ok(to_csv(&rows))
+}
+
+/// Reads an image.
+///
+/// # Errors
+/// Returns an error if it can't be read, or if its file is longer than any that can be decoded.
+fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    let failed = |error| DataError::io("read", path, error);
+    let place = Place::of(path).map_err(failed)?;
+    let (length, most) = (place.len(), memory::limit());
+    if length > most {
+        return Err(DataError::Damaged {
+            message: format!(
+                "found a file of {} MB, expected an image of {} MB at most",
+                length >> 20,
+                most >> 20
+            ),
+            path: path.to_owned(),
+        });
+    }
+    place.read().map_err(failed)
 }
 
 /// Returns the line of the image at `path`, which the list names `name`.

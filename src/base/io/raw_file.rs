@@ -50,6 +50,11 @@ pub struct Raw {
 }
 
 impl RawFile {
+    /// Returns the path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Checks that the file doesn't exist, to be called before anything expensive is computed.
     ///
     /// # Errors

@@ -171,12 +171,20 @@ fn judgment(run: &Path) -> anyhow::Result<Option<HeldOut>> {
 fn refuse_files(args: &Args, data: &Data) -> Result<(), UsageError> {
     let mut folders = folders::of_data(data);
     folders.extend(args.dir.iter().flat_map(|dir| folders::of_folder(dir, &[])));
+    let mut others = Vec::new();
     for (name, file) in [
         ("--html", &args.html),
         ("--write-clean", &args.write_clean),
         ("--write-labels", &args.write_labels),
     ] {
         let Some(file) = file else { continue };
+        if others.contains(&folders::resolve(file)) {
+            return Err(UsageError(format!(
+                "the file is asked for twice; choose another {name}: {}",
+                names::of_path(file)
+            )));
+        }
+        others.push(folders::resolve(file));
         if file.exists() {
             return Err(UsageError(format!(
                 "the file already exists; choose another {name}: {}",
