@@ -120,10 +120,7 @@ impl Member {
 
     /// Returns the rows and columns of the map after the first `groups` layer groups.
     pub(super) fn map_size(&self, groups: usize) -> [usize; 2] {
-        let [channels, height, width] = self.design.input;
-        let network = self.design.model.network(channels);
-        let sizes = network.map_sizes([height, width]);
-        sizes.expect("the network was built for images of this size")[groups - 1]
+        self.plain.map_size(groups, self.design.input)
     }
 
     /// Returns the layer group that the map is of, with its rows and columns; the input for

@@ -251,7 +251,8 @@ mod tests {
             .collect();
         let useless: Vec<f32> = (0..60).map(|index| (index * 37 % 60) as f32).collect();
         let best = roc_auc(&good, &is_own, &alone, 0);
-        assert_eq!([best.value, best.low, best.high], [1.0; 3]);
+        // All resamples agree.
+        assert!(best.value == 1.0 && best.low.is_nan(), "{best:?}");
         let chance = roc_auc(&useless, &is_own, &alone, 0);
         assert!(chance.low < 0.5 && chance.high > 0.5, "{chance:?}");
         let better = roc_auc_difference([&good, &useless], &is_own, &alone, 0);

@@ -181,10 +181,12 @@ fn wilson_or_nothing(part: u64, total: u64, value: f64) -> Estimate {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
-    use crate::metrics::Confusion;
+    use crate::metrics::{Confusion, interval::resample};
 
     const GOLDEN: &str = include_str!("../../tests/golden/metrics.json");
 
@@ -235,11 +237,9 @@ mod tests {
     fn classes_that_a_resample_lacks_are_left_out_of_its_averages() {
         let labels: Vec<usize> = (0..200).map(|at| at / 20).collect();
         let row = |(at, label): (usize, &usize)| {
-            let predicted = if at % 5 == 0 {
-                (label + 1) % 10
-            } else {
-                *label
-            };
+            // Of the two groups of a class, one has more mistakes.
+            let is_wrong = at % 10 < if at / 10 % 2 == 0 { 1 } else { 3 };
+            let predicted = if is_wrong { (label + 1) % 10 } else { *label };
             (0..10)
                 .map(|class| if class == predicted { 0.9 } else { 0.01 })
                 .collect()
@@ -343,8 +343,15 @@ mod tests {
         } in cases()
         {
             let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
-            let counts =
-                super::super::interval::resample(&(0..labels.len()).collect::<Vec<_>>(), 3, 1);
+            // A class that a resample lacks is left out, and one that a list lacks isn't.
+            let alone: Vec<usize> = (0..labels.len()).collect();
+            let has_all = |counts: &Vec<u32>| {
+                let drawn = labels.iter().zip(counts).filter(|(_, count)| **count > 0);
+                drawn.map(|(label, _)| label).collect::<BTreeSet<_>>()
+                    == labels.iter().collect::<BTreeSet<_>>()
+            };
+            let mut resamples = (1..1000).map(|index| resample(&alone, 3, index));
+            let counts = resamples.find(has_all).expect("one with all");
             assert_eq!(counts.iter().sum::<u32>() as usize, labels.len());
             let repeated = |index: usize| std::iter::repeat_n(index, counts[index] as usize);
             let drawn: Vec<usize> = (0..labels.len()).flat_map(repeated).collect();

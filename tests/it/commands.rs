@@ -464,25 +464,28 @@ fn two_runs_are_compared_on_the_same_images() {
             "evaluate --checkpoint run --data other --device cpu --compare {with}"
         ))
     };
-    compared("run").prints("Neither is better");
+    compared("run").exits(2, "--compare: found the run itself, expected another one: run");
+    place.done("train --config small.toml --out same");
+    compared("same").prints("Neither is better");
     let train = "train --config small.toml --set train.epochs=1";
     let line = format!("{train} --out bad --set");
     place.done(&(line.as_str(), "train.class_weights={ a = 1000.0 }"));
     let found = compared("bad").out;
     assert!(
-        found.contains("run is better than bad") && found.contains("McNemar p = 0.0000"),
+        found.contains("run is better than bad") && found.contains("McNemar p < 0.0001"),
         "{found}"
     );
-    let several = compared("bad run");
+    compared("bad bad").exits(2, "--compare: found a run twice, expected it once: bad");
+    let several = compared("bad same");
     several.prints("| Compared with |");
     several.prints("Corrected for 2 tests (Holm), bad is worse than this run on images like these");
-    let ran = "evaluate --checkpoint run --data other --device cpu --json --compare run bad";
+    let ran = "evaluate --checkpoint run --data other --device cpu --json --compare same bad";
     let found = place.done(ran).json();
     let corrected = [0, 1].map(|at| found["comparisons"][at]["corrected_p"].as_f64());
     let p = [0, 1].map(|at| found["comparisons"][at]["mcnemar_p"].as_f64());
     assert_eq!(corrected, [Some(1.0), p[1].map(|p| 2.0 * p)], "{found}");
     place.write("other/a/broken.png", "nothing");
-    let ran = compared("run");
+    let ran = compared("same");
     assert_eq!(ran.err.matches("broken.png").count(), 1, "{}", ran.err);
     place.classes("three", &[6, 6, 6]);
     place.done(&format!("{train} --out three_run --set data.train=three"));

@@ -51,7 +51,7 @@ fn fractions_are_nested_and_measured_on_the_same_images() {
     assert!(gain["low"].as_f64() <= gain["value"].as_f64(), "{found}");
     let page = place.read("curve/report.html");
     assert!(
-        page.contains("with twice as many, 100,") && page.contains("<svg"),
+        page.contains("with twice as many, 100: a change of") && page.contains("<svg"),
         "{page}"
     );
     assert!(place.path("curve/plots/learning_curve.png").is_file());

@@ -434,12 +434,12 @@ fn copies_are_found_among_other_images_too(place: &Place) {
         unseen(&json(&metrics))
     };
     assert_eq!(
-        (written("test"), written("test-2")),
+        (written("test"), written("data-test")),
         ([5, 1, 2], [24, 0, 24])
     );
     place.done(&evaluate);
     assert!(
-        !place.path("warned/evaluation/test-3").exists(),
+        !place.path("warned/evaluation/data-test-2").exists(),
         "the same images have one place"
     );
     // Without the training images at hand, and with looks that somebody changed.

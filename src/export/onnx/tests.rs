@@ -306,7 +306,7 @@ fn heads_and_outputs_are_those_of_the_run() {
     binary.design.num_classes = 2;
     binary.design.output = Output::Sigmoid;
     let single = [
-        "Flatten", "Gemm", "Sigmoid", "Sub", "Mul", "Concat", "Concat",
+        "Flatten", "Gemm", "Sigmoid", "Sub", "Concat", "Mul", "Concat",
     ];
     for (meta, expected) in [
         (deep, [&pooled[..], &hidden].concat()),

@@ -274,6 +274,14 @@ impl Classifier {
         self.forward_from(0, images)
     }
 
+    /// Returns the rows and columns of the map that the first `groups` layer groups give of images
+    /// of shape `input`; of a class token, that of the patches.
+    pub fn map_size(&self, groups: usize, input: [usize; 3]) -> [usize; 2] {
+        let [_, height, width] = input;
+        let sizes = self.network().map_sizes([height, width]);
+        sizes.expect("the network was built for images of this size")[groups - 1]
+    }
+
     /// Lists the layers with their output shapes, without the batch dimension, for images of shape
     /// `input`.
     pub fn layers(&self, input: [usize; 3]) -> Vec<(String, Vec<usize>)> {

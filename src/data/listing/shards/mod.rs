@@ -372,7 +372,7 @@ mod tests {
             (
                 &[("train/a/1.jpg", ""), ("test/a/1.jpg", "")],
                 None,
-                "found the parts test and train in shards, expected classes",
+                "found the parts test, train in shards, expected classes",
             ),
             (
                 &[("1.jpg", ""), ("1.cls", "2")],
