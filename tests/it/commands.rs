@@ -464,7 +464,10 @@ fn two_runs_are_compared_on_the_same_images() {
             "evaluate --checkpoint run --data other --device cpu --compare {with}"
         ))
     };
-    compared("run").exits(2, "--compare: found the run itself, expected another one: run");
+    compared("run").exits(
+        2,
+        "--compare: found the run itself, expected another one: run",
+    );
     place.done("train --config small.toml --out same");
     compared("same").prints("Neither is better");
     let train = "train --config small.toml --set train.epochs=1";

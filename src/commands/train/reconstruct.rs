@@ -88,7 +88,7 @@ fn predictor<'a>(
     Ok(reading(predictor, &session.config))
 }
 
-/// Returns the metadata with the threshold that the errors of the validation images give, at the
+/// Returns the metadata with the threshold that the errors of the validation images give: at the
 /// rate that it was asked for before.
 fn fitted(meta: &Meta, errors: &[f32]) -> Meta {
     let kept = meta.reconstruction.as_ref();

@@ -22,6 +22,7 @@ use crate::{
     },
     config,
     data::duplicates::scan::Scan,
+    metrics::Reconstruction,
     train::Session,
 };
 
@@ -83,11 +84,15 @@ pub(super) fn run(
 /// `None` if there is nothing.
 fn fitted_words(run: &Path) -> Option<String> {
     let meta = checkpoint::read_meta(&run.join("best")).ok()?;
+    let other_rate = meta
+        .reconstruction
+        .filter(|fitted| fitted.rate != Reconstruction::RATE);
     let fitted = [
         (meta.temperature != 1.0, "a temperature"),
         (meta.threshold.is_some(), "a threshold"),
         (meta.coverage.is_some(), "prediction sets"),
         (meta.novelty.is_some(), "novelty"),
+        (other_rate.is_some(), "a rate of false alarms"),
     ];
     let fitted: Vec<String> = fitted
         .into_iter()

@@ -21,9 +21,11 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Whether there are probabilities of an image, and its class is one of the networks'.
+    /// Whether there are probabilities of an image, and its class is one of the networks'. A test
+    /// image may show what a training image does, and isn't one.
     pub(super) fn has(&self, seen: &ScannedImage) -> bool {
-        self.rows.contains_key(&seen.facts.pixels)
+        seen.part != Part::Test
+            && self.rows.contains_key(&seen.facts.pixels)
             && self.classes.contains(&of_text(&seen.entry.class))
     }
 
