@@ -225,8 +225,8 @@ impl Other {
 }
 
 impl Other {
-    /// Returns the parts of its data whose copies it knows, where `own` are those of the run that it
-    /// is compared with.
+    /// Returns the parts of its data whose copies it knows, where `own` are those of the run that
+    /// it is compared with.
     fn known(&self, own: &'static [Part]) -> &'static [Part] {
         match self.checkpoints.len() {
             1 => own,

@@ -85,7 +85,7 @@ impl Evaluation {
                  warnings above"
             );
         }
-        // Images that one of the two was trained on speak for it, and not for how it does on others.
+        // Images that one of the two was trained on don't tell how it does on others.
         let knew = |evaluation: &Self, image| evaluation.copies.get(image).is_some_and(|is| *is);
         let compared: Vec<usize> = (0..self.set.images.len())
             .filter(|image| knew(self, *image) == knew(other, *image))

@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// What it means that fewer images reach a threshold than chance explains.
-const OTHER_KIND: &str = ". That is less than chance explains: these images are of another kind than the validation \
-     images";
+const OTHER_KIND: &str = ". That is less than chance explains: these images are of another kind \
+                          than the validation images";
 
 /// Probability below which chance doesn't explain how few images reach a threshold.
 const SELDOM: f64 = 0.025;

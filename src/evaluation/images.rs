@@ -73,6 +73,22 @@ pub struct EvalSet {
 }
 
 impl EvalSet {
+    /// Returns the test images of a run to measure on, with those of the files in `skipped` that
+    /// are test images; `None` if there are none.
+    pub fn of_test(entries: Vec<Entry>, skipped: Vec<Skipped>) -> Option<Self> {
+        let skipped = skipped.into_iter();
+        (!entries.is_empty()).then(|| Self {
+            entries,
+            skipped: skipped
+                .filter(|file| file.split == Part::Test.name())
+                .collect(),
+            name: "test".to_owned(),
+            source: RUNS_TEST.to_owned(),
+            known: known_to(Part::Test),
+            digests: Vec::new(),
+        })
+    }
+
     /// Describes images whose pixels have changed since the run used them, or returns `None` if
     /// none have.
     pub fn changed(&self, set: &ImageSet) -> Option<String> {

@@ -97,6 +97,17 @@ impl<'a> Predictor<'a> {
         })
     }
 
+    /// Returns the predictor with a recipe's way to read images, which has its cache, and its batch
+    /// size.
+    #[must_use]
+    pub fn reading_as(self, config: &Config) -> Self {
+        Self {
+            data: config.data.clone(),
+            batch_size: config.train.batch_size,
+            ..self
+        }
+    }
+
     /// Returns the metadata of the network; of several, those of the first, with classes, reading
     /// of images and decisions that are those of all.
     pub fn meta(&self) -> &'a Meta {

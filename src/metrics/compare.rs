@@ -25,8 +25,8 @@ pub struct Comparison {
     pub only_second_right: u64,
     /// Two-sided p-value of McNemar's exact test, which takes images for independent.
     pub mcnemar_p: f64,
-    /// The p-value that counts: McNemar's, or where images come in groups that of the bootstrap over
-    /// groups; NaN with too few groups to tell.
+    /// The p-value that counts: McNemar's, or where images come in groups that of the bootstrap
+    /// over groups; NaN with too few groups to tell.
     pub p: f64,
     /// Whether images come in groups.
     #[serde(skip)]

@@ -96,7 +96,8 @@ impl Write for PartialFile {
     }
 }
 
-/// Removes the working files of ended processes in a folder. Returns whether nothing else was there.
+/// Removes the working files of ended processes in a folder. Returns whether nothing else was in
+/// it.
 pub fn held_leftovers_only(folder: &Path) -> bool {
     let count = || fs::read_dir(folder).map_or(0, Iterator::count);
     if count() == 0 {

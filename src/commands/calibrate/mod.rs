@@ -4,6 +4,7 @@
 //! can be fitted.
 
 mod fits;
+mod reconstruct;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use std::{
 use anyhow::bail;
 use clap::Parser;
 
-use self::fits::{Fitted, FittedTemperature, coverage, novelty, threshold, too_few};
+use self::fits::{Fitted, FittedTemperature, coverage, novelty, threshold};
 use super::ui::{self, say};
 use crate::{
     base::{names, usage::UsageError, words::listed},
@@ -26,7 +27,6 @@ use crate::{
         images::{EvalSet, SplitName, from_split, no_run, run_of, training_images},
         predictor::Predictor,
     },
-    metrics::Reconstruction,
     nn::{
         device::Compute,
         infer::{Detail, Predictions},
@@ -180,7 +180,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     }
     let checkpoints = networks.load()?;
     if checkpoints[0].meta.is_autoencoder() {
-        return reconstruct(args, &folder, (&checkpoints[0], &networks.paths[0]), run);
+        return reconstruct::fit(args, &folder, (&checkpoints[0], &networks.paths[0]), run);
     }
     let mut meta = checkpoints[0].meta.clone();
     let wishes = FitRequest::of(args, &meta)?;
@@ -318,49 +318,6 @@ fn fit(
         meta.novelty.clone_from(&fitted.novelty);
     }
     Ok(fitted)
-}
-
-/// Fits the error above which images are unlike those that an autoencoder was trained on.
-fn reconstruct(
-    args: &Args,
-    folder: &RunFolder,
-    (checkpoint, path): (&Checkpoint, &Path),
-    run: &Path,
-) -> anyhow::Result<ExitStatus> {
-    let others = args.temperature || args.sensitivity.is_some() || args.coverage.is_some();
-    let Some(Share(rate)) = args.novelty.filter(|_| !others) else {
-        return Err(UsageError(format!(
-            "found an autoencoder, for which a rate of false alarms is fitted and nothing else: \
-             emberlens calibrate {} --novelty 0.05",
-            names::of_path(run)
-        ))
-        .into());
-    };
-    checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
-    let images = from_split(SplitName::Val, run, &Terminal)?;
-    let compute = ui::open_device(args.device)?;
-    let predictor = Predictor::new(checkpoint, &compute, &Terminal)?;
-    let set = read(&images, &predictor)?;
-    let errors = predictor.predict(&set)?.losses;
-    let Some(fitted) = Reconstruction::fit(rate, &errors) else {
-        bail!("{}", too_few(errors.len(), rate));
-    };
-    let meta = Meta {
-        reconstruction: Some(fitted.clone()),
-        ..checkpoint.meta.clone()
-    };
-    checkpoint::save_meta(folder, path, &meta)?;
-    ui::print(&if args.json {
-        serde_json::to_string_pretty(&fitted)? + "\n"
-    } else {
-        format!(
-            "Unlike the training images from an error above {:.6}: at most {rate} of new images \
-             like the {} that it was fitted on.\n",
-            fitted.error, fitted.fitted_on
-        )
-    })?;
-    say(&kept_words(path));
-    Ok(ExitStatus::Done)
 }
 
 /// Says where fitted values are.

@@ -15,15 +15,12 @@ use crate::{
     },
     config::Config,
     data::{
-        Listed, TrainingData,
-        batches::dataset::ImageSet,
-        duplicates::leaks::known_to,
-        listing::{Entry, Part},
-        table::Skipped,
+        Listed, TrainingData, batches::dataset::ImageSet, duplicates::leaks::known_to,
+        listing::Part,
     },
     evaluation::{
         Evaluation,
-        images::{EvalSet, OUT_OF_FOLD, RUNS_TEST, RUNS_VALIDATION},
+        images::{EvalSet, OUT_OF_FOLD, RUNS_VALIDATION},
         page::{self, Subject},
         place,
         predictor::Predictor,
@@ -115,24 +112,14 @@ fn measure(
         ranks: session.learner.stepper.ranks.clone(),
         ..Predictor::new(checkpoint, compute, &Terminal)?
     };
-    let predictor = reading(predictor, &session.config);
-    Ok(match test_set(data.test, data.skipped) {
+    let predictor = predictor.reading_as(&session.config);
+    Ok(match EvalSet::of_test(data.test, data.skipped) {
         Some(images) => ("test", Evaluation::run(&predictor, images, Some(folder))?),
         None => (
             "val",
             validation(&predictor, &session.datasets.validation, folder)?,
         ),
     })
-}
-
-/// Returns the predictor with the recipe's way to read images, which has its cache, and its batch
-/// size.
-pub(super) fn reading<'a>(predictor: Predictor<'a>, config: &Config) -> Predictor<'a> {
-    Predictor {
-        data: config.data.clone(),
-        batch_size: config.train.batch_size,
-        ..predictor
-    }
 }
 
 /// Measures on the validation images of the run in `folder`.
@@ -149,21 +136,6 @@ pub(super) fn validation(
     };
     let (source, known) = (RUNS_VALIDATION.to_owned(), known_to(Part::Validation));
     Evaluation::of(predictor, listed, source, known, Some(folder))
-}
-
-/// Returns the test images of a run to measure on, `None` if there are none.
-pub(super) fn test_set(entries: Vec<Entry>, skipped: Vec<Skipped>) -> Option<EvalSet> {
-    let skipped = skipped.into_iter();
-    (!entries.is_empty()).then(|| EvalSet {
-        entries,
-        skipped: skipped
-            .filter(|file| file.split == Part::Test.name())
-            .collect(),
-        name: "test".to_owned(),
-        source: RUNS_TEST.to_owned(),
-        known: known_to(Part::Test),
-        digests: Vec::new(),
-    })
 }
 
 /// A run of several networks that is to be measured on its test images and presented.
@@ -192,9 +164,9 @@ impl Results<'_> {
         let folder = write(&subject, self.path)?;
         let mut text = all.to_text();
         let mut last = format!("Out-of-fold {}\n", all.accuracy_words());
-        if let Some(images) = test_set(data.test, data.skipped) {
+        if let Some(images) = EvalSet::of_test(data.test, data.skipped) {
             let predictor = Predictor::of_all(self.checkpoints, self.compute, &Terminal)?;
-            let predictor = reading(predictor, self.config);
+            let predictor = predictor.reading_as(self.config);
             let test = Evaluation::run(&predictor, images, Some(self.first))?;
             let subject = self.subject(&test, "test");
             page::write(&subject, &write(&subject, self.path)?, &Terminal)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{
     Ended, begin,
-    measure::{best_checkpoint, reading, subject, validation, write},
+    measure::{best_checkpoint, subject, validation, write},
     places::RunRecipe,
     train_session,
     words::summary_table,
@@ -149,7 +149,7 @@ impl Members {
         let folder = self.path(index);
         let checkpoint = best_checkpoint(&folder.join("best"), epoch)?;
         let predictor = Predictor::new(&checkpoint, &self.compute, &Terminal)?;
-        let predictor = reading(predictor, &self.own.config);
+        let predictor = predictor.reading_as(&self.own.config);
         let evaluation = validation(&predictor, &data.validation, &folder)?;
         let of_network = std::slice::from_ref(&checkpoint);
         let subject = subject(&folder, (&evaluation, "val"), of_network, &self.compute);

@@ -24,8 +24,8 @@ pub(super) fn config_of(args: &Args, ranks: &Ranks) -> anyhow::Result<Config> {
     match &args.source {
         Some(images) if images.is_dir() || is_list(images) => recipe_for(images, args, ranks),
         _ if args.weights.is_some() || args.quick_trials || args.yes => Err(UsageError(format!(
-            "{} is no folder, CSV or tar file of images, whose recipe --weights, --quick-trials and --yes \
-             would help to choose; a recipe has model.weights",
+            "{} is no folder, CSV or tar file of images, whose recipe --weights, --quick-trials \
+             and --yes would help to choose; a recipe has model.weights",
             names::of_path(path)
         ))
         .into()),

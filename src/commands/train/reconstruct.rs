@@ -10,7 +10,7 @@ use crate::{
     },
     data::TrainingData,
     evaluation::{
-        images::RUNS_VALIDATION,
+        images::{EvalSet, RUNS_VALIDATION},
         place,
         predictor::Predictor,
         reconstruction::{Reconstructions, write_mean_image, write_page},
@@ -19,8 +19,6 @@ use crate::{
     nn::device::Compute,
     train::Session,
 };
-
-use super::measure::{reading, test_set};
 
 /// Measures an autoencoder on the test images or, without any, on the validation images, and
 /// presents the result. Stores the threshold in `best/`.
@@ -46,7 +44,7 @@ pub(super) fn finish(
     }
     let predictor = predictor(session, &best, compute)?;
     let run = Some(place.run.as_path());
-    let (name, found) = match test_set(data.test, data.skipped) {
+    let (name, found) = match EvalSet::of_test(data.test, data.skipped) {
         Some(images) => ("test", Reconstructions::run(&predictor, images, run)?),
         None => {
             let (images, source) = ((set.clone(), errors), RUNS_VALIDATION.to_owned());
@@ -85,7 +83,7 @@ fn predictor<'a>(
         ranks: session.learner.stepper.ranks.clone(),
         ..Predictor::new(checkpoint, compute, &Terminal)?
     };
-    Ok(reading(predictor, &session.config))
+    Ok(predictor.reading_as(&session.config))
 }
 
 /// Returns the metadata with the threshold that the errors of the validation images give: at the

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{base::names::of_text, data::duplicates::scan::ScannedImage};
+use crate::{
+    base::names::of_text,
+    data::{duplicates::scan::ScannedImage, listing::Part},
+};
 
 /// Probability in place of less: the logarithm of zero is infinite.
 const LEAST: f64 = 1e-9;

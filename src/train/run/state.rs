@@ -126,7 +126,8 @@ impl State {
                 &format!("one record for each of {} epochs", state.epoch),
             );
         }
-        // Above `LISTED_CLASSES`, all but the latest epoch have no recalls; with an autoencoder, all.
+        // Above `LISTED_CLASSES`, all but the latest epoch have no recalls; an autoencoder's have
+        // none.
         let is_autoencoder = state.config.model.architecture.is_autoencoder();
         let has_recalls = num_classes <= LISTED_CLASSES && !is_autoencoder;
         let of_history = state
