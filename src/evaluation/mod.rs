@@ -17,7 +17,6 @@ pub mod runs;
 pub mod slices;
 mod subset;
 mod tables;
-mod unlike;
 mod unseen;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -30,11 +29,10 @@ pub use curve::{CurvePoint, LearningCurve, Trained};
 pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
 pub use measured::Measured;
 pub use slices::Slicing;
-pub use unlike::Unlike;
 pub use unseen::Unseen;
 
 use self::{
-    decisions::Decisions,
+    decisions::{Decisions, Unlike},
     images::EvalSet,
     predictor::{Predictor, loss_reasons},
     slices::FileFacts,

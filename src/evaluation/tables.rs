@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{Evaluation, Unlike, Unseen};
+use super::{Evaluation, Unseen, decisions::Unlike};
 use crate::{
     base::{names::of_text, words::counted},
     data::table::Damaged,
