@@ -1,10 +1,13 @@
 //! `emberlens evaluate`: measures a checkpoint on images whose class is known, and writes a table,
 //! `metrics.json` and `predictions.csv`.
 
+mod others;
+
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use self::others::{Other, refuse_twice};
 use super::{
     common::{exit_status::ExitStatus, folders, job},
     ui::{self, Terminal, say},
@@ -13,7 +16,7 @@ use crate::{
     base::{io::raw_file::RawFile, names, progress::EachOnce, usage::UsageError},
     checkpoint::{self, Checkpoint, Networks},
     config::{self, DeviceName},
-    data::{duplicates::leaks::known_to, listing::Part, shards::is_shard},
+    data::shards::is_shard,
     evaluation::{
         Evaluation, corrected,
         images::{
@@ -196,46 +199,6 @@ fn detail(args: &Args, checkpoints: &[Checkpoint]) -> Detail {
     }
 }
 
-/// A run to compare with.
-struct Other {
-    path: PathBuf,
-    /// The run around its first network, if there is one.
-    run: Option<PathBuf>,
-    checkpoints: Vec<Checkpoint>,
-    tta: Option<Tta>,
-}
-
-impl Other {
-    /// Loads the runs in these folders; `tta` returns the augmentation of a run.
-    fn of_all(
-        runs: &[PathBuf],
-        tta: &dyn Fn(&Path) -> anyhow::Result<Option<Tta>>,
-    ) -> anyhow::Result<Vec<Self>> {
-        let other = |run: &PathBuf| {
-            let networks = Networks::find(run)?;
-            Ok(Self {
-                path: run.clone(),
-                run: run_of(&networks.paths[0]).map(Path::to_owned),
-                checkpoints: networks.load_classifiers()?,
-                tta: tta(&networks.paths[0])?,
-            })
-        };
-        runs.iter().map(other).collect()
-    }
-}
-
-impl Other {
-    /// Returns the parts of its data whose copies it knows, where `own` are those of the run that
-    /// it is compared with.
-    fn known(&self, own: &'static [Part]) -> &'static [Part] {
-        match self.checkpoints.len() {
-            1 => own,
-            // What one of its networks held back trained the others.
-            _ => known_to(Part::Test),
-        }
-    }
-}
-
 /// Returns the networks that the arguments name.
 fn networks(args: &Args) -> anyhow::Result<Networks> {
     let networks = Networks::find(&args.checkpoint)?;
@@ -249,26 +212,6 @@ fn networks(args: &Args) -> anyhow::Result<Networks> {
         return Err(UsageError(message).into());
     }
     Ok(networks)
-}
-
-/// Refuses a comparison of a run with itself, and one that is asked for twice: each would count in
-/// the correction of p-values.
-fn refuse_twice(args: &Args) -> Result<(), UsageError> {
-    for (index, run) in args.compare.iter().enumerate() {
-        let same = |other: &PathBuf| folders::resolve(other) == folders::resolve(run);
-        let reason = if same(&args.checkpoint) {
-            "found the run itself, expected another one"
-        } else if args.compare[..index].iter().any(same) {
-            "found a run twice, expected it once"
-        } else {
-            continue;
-        };
-        return Err(UsageError(format!(
-            "--compare: {reason}: {}",
-            names::of_path(run)
-        )));
-    }
-    Ok(())
 }
 
 /// Refuses results among images.

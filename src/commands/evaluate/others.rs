@@ -1,0 +1,72 @@
+//! The runs that a run is compared with.
+
+use std::path::{Path, PathBuf};
+
+use super::Args;
+use crate::{
+    base::{names, usage::UsageError},
+    checkpoint::{Checkpoint, Networks},
+    commands::common::folders,
+    data::{duplicates::leaks::known_to, listing::Part},
+    evaluation::{images::run_of, predictor::Tta},
+};
+
+/// A run to compare with.
+pub(super) struct Other {
+    pub(super) path: PathBuf,
+    /// The run around its first network, if there is one.
+    pub(super) run: Option<PathBuf>,
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) tta: Option<Tta>,
+}
+
+impl Other {
+    /// Loads the runs in these folders; `tta` returns the augmentation of a run.
+    pub(super) fn of_all(
+        runs: &[PathBuf],
+        tta: &dyn Fn(&Path) -> anyhow::Result<Option<Tta>>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let other = |run: &PathBuf| {
+            let networks = Networks::find(run)?;
+            Ok(Self {
+                path: run.clone(),
+                run: run_of(&networks.paths[0]).map(Path::to_owned),
+                checkpoints: networks.load_classifiers()?,
+                tta: tta(&networks.paths[0])?,
+            })
+        };
+        runs.iter().map(other).collect()
+    }
+}
+
+impl Other {
+    /// Returns the parts of its data whose copies it knows, where `own` are those of the run that
+    /// it is compared with.
+    pub(super) fn known(&self, own: &'static [Part]) -> &'static [Part] {
+        match self.checkpoints.len() {
+            1 => own,
+            // What one of its networks held back trained the others.
+            _ => known_to(Part::Test),
+        }
+    }
+}
+
+/// Refuses a comparison of a run with itself, and one that is asked for twice: each would count in
+/// the correction of p-values.
+pub(super) fn refuse_twice(args: &Args) -> Result<(), UsageError> {
+    for (index, run) in args.compare.iter().enumerate() {
+        let same = |other: &PathBuf| folders::resolve(other) == folders::resolve(run);
+        let reason = if same(&args.checkpoint) {
+            "found the run itself, expected another one"
+        } else if args.compare[..index].iter().any(same) {
+            "found a run twice, expected it once"
+        } else {
+            continue;
+        };
+        return Err(UsageError(format!(
+            "--compare: {reason}: {}",
+            names::of_path(run)
+        )));
+    }
+    Ok(())
+}
