@@ -186,7 +186,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::metrics::{Confusion, interval::resample};
+    use crate::metrics::{Confusion, argmax, interval::resample};
 
     const GOLDEN: &str = include_str!("../../tests/golden/metrics.json");
 
@@ -343,13 +343,19 @@ mod tests {
         } in cases()
         {
             let judged = ScoredPredictions::new(labels.clone(), rows(&probabilities), classes);
-            // A class that a resample lacks is left out, and one that a list lacks isn't.
+            // What a resample lacks of true and of predicted classes, it treats otherwise than a
+            // list does.
             let alone: Vec<usize> = (0..labels.len()).collect();
-            let has_all = |counts: &Vec<u32>| {
-                let drawn = labels.iter().zip(counts).filter(|(_, count)| **count > 0);
-                drawn.map(|(label, _)| label).collect::<BTreeSet<_>>()
-                    == labels.iter().collect::<BTreeSet<_>>()
+            let classes_of = |counts: &[u32]| -> [BTreeSet<usize>; 2] {
+                let drawn = || (0..labels.len()).filter(|index| counts[*index] > 0);
+                let predicted = |index: usize| argmax(&probabilities[index]);
+                [
+                    drawn().map(|index| labels[index]).collect(),
+                    drawn().map(predicted).collect(),
+                ]
             };
+            let all = classes_of(&vec![1; labels.len()]);
+            let has_all = |counts: &Vec<u32>| classes_of(counts) == all;
             let mut resamples = (1..1000).map(|index| resample(&alone, 3, index));
             let counts = resamples.find(has_all).expect("one with all");
             assert_eq!(counts.iter().sum::<u32>() as usize, labels.len());

@@ -127,7 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
 fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
-    refuse_twice(args)?;
+    refuse_twice(&args.checkpoint, &args.compare)?;
     let networks = networks(args)?;
     let (checkpoints, paths) = (networks.load()?, &networks.paths);
     // All folds have the same images, and those of the first are as well known as any.

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Args;
 use crate::{
     base::{names, usage::UsageError},
     checkpoint::{Checkpoint, Networks},
@@ -53,12 +52,12 @@ impl Other {
 
 /// Refuses a comparison of a run with itself, and one that is asked for twice: each would count in
 /// the correction of p-values.
-pub(super) fn refuse_twice(args: &Args) -> Result<(), UsageError> {
-    for (index, run) in args.compare.iter().enumerate() {
-        let same = |other: &PathBuf| folders::resolve(other) == folders::resolve(run);
-        let reason = if same(&args.checkpoint) {
+pub(super) fn refuse_twice(own: &Path, others: &[PathBuf]) -> Result<(), UsageError> {
+    for (index, run) in others.iter().enumerate() {
+        let same = |other: &Path| folders::resolve(other) == folders::resolve(run);
+        let reason = if same(own) {
             "found the run itself, expected another one"
-        } else if args.compare[..index].iter().any(same) {
+        } else if others[..index].iter().any(|other| same(other)) {
             "found a run twice, expected it once"
         } else {
             continue;

@@ -322,6 +322,15 @@ pub fn is_address(path: &Path) -> bool {
         .any(|scheme| text.starts_with(scheme))
 }
 
+/// Returns the path that a text stands for, relative to `folder` unless it is absolute or an
+/// address.
+pub fn joined(folder: &Path, text: &str) -> PathBuf {
+    match is_address(Path::new(text)) {
+        true => PathBuf::from(text),
+        false => folder.join(text),
+    }
+}
+
 /// Returns the absolute path; an address is one already.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ use super::{
     walk::{NOT_THERE, no_file},
 };
 use crate::{
-    base::{io::http::is_address, names},
+    base::{io::http::joined, names},
     data::error::DataError,
 };
 
@@ -70,7 +70,7 @@ pub(super) fn list(path: &Path, exclude: &Exclude) -> Result<Listing, DataError>
             listing.passed_over.add(Kind::WithoutLabel, path);
             continue;
         }
-        let written = beside(folder, row.path);
+        let written = joined(folder, row.path);
         if exclude.takes(&written, folder) {
             listing.passed_over.add(Kind::Excluded, &written);
             continue;
@@ -227,19 +227,10 @@ fn weight_of(text: &str, separator: char) -> Result<f32, String> {
     })
 }
 
-/// Returns the path that a line has, relative to `folder` unless it is absolute or an address.
-fn beside(folder: &Path, text: &str) -> PathBuf {
-    if is_address(Path::new(text)) {
-        PathBuf::from(text)
-    } else {
-        folder.join(text)
-    }
-}
-
 /// Returns the file of a line, relative to `folder`, and how it was found, or the reason why there
 /// is none. `is_latin` says that the list isn't encoded in UTF-8.
 fn find(folder: &Path, text: &str, is_latin: bool) -> Result<(PathBuf, How), String> {
-    let written = beside(folder, text);
+    let written = joined(folder, text);
     let Some(reason) = no_file(&written) else {
         return Ok((written, How::AsWritten));
     };
