@@ -47,7 +47,7 @@ use crate::{
         batches::dataset::ImageSet,
         duplicates::known::KnownCopy,
         listing::Part,
-        table::{self, Damaged, Skipped},
+        table::{Damaged, Skipped},
     },
     metrics::{Calibration, ClassReport, Confusion, Estimate},
     record::LISTED_CLASSES,
@@ -249,8 +249,8 @@ impl Evaluation {
         };
         let metrics = serde_json::to_string_pretty(&metrics)? + "\n";
         write_atomic(&folder.join("metrics.json"), metrics.as_bytes())?;
-        write_rows(&folder.join("skipped.csv"), &self.skipped)?;
-        write_rows(&folder.join("damaged.csv"), &self.damaged)?;
+        place::write_rows(&folder.join("skipped.csv"), &self.skipped)?;
+        place::write_rows(&folder.join("damaged.csv"), &self.damaged)?;
         let copies: Vec<CopyRow> = self
             .set
             .images
@@ -258,8 +258,8 @@ impl Evaluation {
             .zip(&self.copied)
             .filter_map(|(image, copy)| CopyRow::of(&image.path, copy))
             .collect();
-        write_rows(&folder.join("copies.csv"), &copies)?;
-        write_rows(&folder.join("slices.csv"), &self.slice_rows())?;
+        place::write_rows(&folder.join("copies.csv"), &copies)?;
+        place::write_rows(&folder.join("slices.csv"), &self.slice_rows())?;
         Ok(write_atomic(
             &folder.join("predictions.csv"),
             &self.predictions_csv()?,
@@ -272,23 +272,6 @@ impl Evaluation {
     /// Never fails in practice: all values can be written as JSON.
     pub fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
-    }
-}
-
-/// Writes the rows of a table. Without any, removes the file of an earlier evaluation, whose folder
-/// this is.
-///
-/// # Errors
-/// Returns an error if the file can't be written or removed.
-fn write_rows(path: &Path, rows: &[impl Serialize]) -> anyhow::Result<()> {
-    if !rows.is_empty() {
-        return Ok(write_atomic(path, &table::to_csv(rows))?);
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("can't remove {}", names::of_path(path)))
-        }
-        _ => Ok(()),
     }
 }
 

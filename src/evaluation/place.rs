@@ -3,11 +3,17 @@
 use std::{fs, io::ErrorKind, path::Path, path::PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::images::OUT_OF_FOLD;
 use crate::{
-    base::{io::files::held_leftovers_only, names, usage::UsageError},
+    base::{
+        io::files::{held_leftovers_only, write_atomic},
+        names,
+        usage::UsageError,
+    },
+    data::table,
     report,
 };
 
@@ -87,6 +93,23 @@ fn digest_in(folder: &Path) -> Option<String> {
     let metrics: Value =
         serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
     Some(metrics.get("data")?.get("blake3")?.as_str()?.to_owned())
+}
+
+/// Writes the rows of a table. Without any, removes the file of an earlier evaluation, whose folder
+/// this is.
+///
+/// # Errors
+/// Returns an error if the file can't be written or removed.
+pub(super) fn write_rows(path: &Path, rows: &[impl Serialize]) -> anyhow::Result<()> {
+    if !rows.is_empty() {
+        return Ok(write_atomic(path, &table::to_csv(rows))?);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", names::of_path(path)))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

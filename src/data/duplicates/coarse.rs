@@ -4,7 +4,10 @@
 
 use isa::{Isa, Work};
 
-use crate::data::pixels::thumbnail::{SQUARES, THUMBNAIL_BYTES, Thumbnail, turned};
+use crate::data::pixels::{
+    squares::SQUARES,
+    thumbnail::{THUMBNAIL_BYTES, Thumbnail, turned},
+};
 
 /// Number of rows and columns.
 const COARSE: usize = SQUARES;

@@ -5,4 +5,5 @@ pub mod decode;
 pub mod image_stats;
 pub mod memory;
 pub mod resize;
+pub mod squares;
 pub mod thumbnail;

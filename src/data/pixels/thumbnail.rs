@@ -17,12 +17,6 @@ pub(in crate::data) const REDUCED: usize = 128;
 /// Number of bytes of a thumbnail.
 pub const THUMBNAIL_BYTES: usize = SIDE * SIDE;
 
-/// Side of the squares that [`Thumbnail::sums`] adds up, in pixels.
-const SQUARE: usize = 4;
-
-/// Number of such squares per side.
-pub const SQUARES: usize = SIDE / SQUARE;
-
 /// Number of frequencies per side in a hash.
 pub(in crate::data) const ORDER: usize = 8;
 
@@ -125,11 +119,6 @@ impl Thumbnail {
             .map(|(_, level)| *level)
     }
 
-    /// Returns the sums of the pixel values in squares of 4 x 4, row by row.
-    pub fn sums(&self) -> [u16; SQUARES * SQUARES] {
-        Isa::best().run(Sums(&self.0))
-    }
-
     /// Returns whether the image varies too little to be compared.
     pub fn is_flat(&self) -> bool {
         let levels = || self.0.iter().map(|level| u32::from(*level));
@@ -150,32 +139,6 @@ impl Thumbnail {
             hashes: std::array::from_fn(hash),
             spectra: [0, 4].map(|turn| spectrum(&parts[0], turn)),
         }
-    }
-}
-
-/// Work of [`Thumbnail::sums`].
-struct Sums<'a>(&'a [u8]);
-
-impl Work for Sums<'_> {
-    type Output = [u16; SQUARES * SQUARES];
-
-    #[inline(always)]
-    fn run(self) -> Self::Output {
-        let mut sums = [0; SQUARES * SQUARES];
-        let rows = self.0.as_chunks::<SIDE>().0.as_chunks::<SQUARE>().0;
-        for (sums, rows) in sums.as_chunks_mut::<SQUARES>().0.iter_mut().zip(rows) {
-            let mut columns = [0u16; SIDE];
-            for row in rows {
-                columns
-                    .iter_mut()
-                    .zip(row)
-                    .for_each(|(column, level)| *column += u16::from(*level));
-            }
-            for (sum, columns) in sums.iter_mut().zip(columns.as_chunks::<SQUARE>().0) {
-                *sum = columns.iter().sum();
-            }
-        }
-        sums
     }
 }
 
@@ -538,26 +501,6 @@ mod tests {
                 "{height}x{width}: {found} {mean}"
             );
         }
-    }
-
-    #[test]
-    fn sums_are_of_squares_of_four_by_four() {
-        let levels: Vec<u8> = (0..THUMBNAIL_BYTES)
-            .map(|at| (at * 7 % 256) as u8)
-            .collect();
-        let look = Thumbnail::from_bytes(&levels).expect("as many as a thumbnail has");
-        let of_square = |square: usize| -> u16 {
-            let [row, column] = [square / SQUARES * 4, square % SQUARES * 4];
-            let places =
-                (row..row + 4).flat_map(|row| (column..column + 4).map(move |at| (row, at)));
-            places
-                .map(|(row, at)| u16::from(levels[row * SIDE + at]))
-                .sum()
-        };
-        assert_eq!(
-            look.sums().to_vec(),
-            (0..256).map(of_square).collect::<Vec<_>>()
-        );
     }
 
     #[test]

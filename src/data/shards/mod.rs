@@ -4,6 +4,7 @@
 //! path. Nothing is unpacked.
 
 mod index;
+mod members;
 
 use std::{
     borrow::Cow,
@@ -17,7 +18,10 @@ use std::{
 
 #[cfg(test)]
 pub(in crate::data) use self::index::tests;
-pub use self::index::{Member, Shard, compressed, is_shard};
+pub use self::{
+    index::{Shard, compressed, is_shard},
+    members::Member,
+};
 use crate::{
     base::io::{
         files::digest_from_hex,

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::{
     base::rng::{Purpose, RngExt, normal, stream},
-    data::pixels::thumbnail::{SQUARES, Thumbnail},
+    data::pixels::{squares::SQUARES, thumbnail::Thumbnail},
     inspect::discriminant::Matrix,
 };
 
