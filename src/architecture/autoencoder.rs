@@ -2,10 +2,10 @@
 //! image.
 
 use super::{
-    builder::{activation, conv, norm, unnamed},
-    layer::{Activation, Conv, ForeignNames, Kind, Layer},
+    builder::{conv, unnamed},
+    layer::{Conv, ForeignNames, Kind, Layer},
     network::Network,
-    small_cnn::small_cnn,
+    small_cnn::{convolution, small_cnn},
 };
 
 /// Describes an autoencoder for images of `inputs` channels. The first `channels.len()` layer
@@ -19,16 +19,7 @@ pub fn autoencoder(inputs: usize, channels: &[usize], batch_norm: bool) -> Netwo
     let mut network = small_cnn(inputs, channels, batch_norm);
     let decoder = |(index, outputs): (usize, &usize)| {
         let path = format!("decoder.{index}");
-        let shape = Conv {
-            bias: !batch_norm,
-            ..Conv::new(*outputs, 3)
-        };
-        let mut layers: Vec<Layer> =
-            vec![conv(format!("{path}.conv"), ForeignNames::default(), shape)];
-        layers.extend(
-            batch_norm.then(|| norm(format!("{path}.norm"), ForeignNames::default(), 1e-5)),
-        );
-        layers.push(activation(Activation::Relu));
+        let mut layers = convolution(&path, *outputs, batch_norm);
         layers.push(Layer {
             name: format!("{path}.upsample"),
             ..unnamed(Kind::Upsample)

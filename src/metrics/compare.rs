@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{
-    interval::{DRAWS, Estimate, FEW_GROUPS, middle, num_groups, resample},
+    interval::{Estimate, FEW_GROUPS, middle, num_groups, resample, resamples},
     measures::{Measurer, Measures, names},
     predictions::ScoredPredictions,
     ranking::Ranking,
@@ -68,11 +68,7 @@ impl Comparison {
             differences(first.measure(&counts), second.measure(&counts))
         };
         let grouped = num_groups(groups);
-        let draws = match grouped.is_some_and(|count| count < FEW_GROUPS) {
-            true => 0,
-            false => DRAWS,
-        };
-        let drawn: Vec<Vec<f64>> = (0..draws).into_par_iter().map(draw).collect();
+        let drawn: Vec<Vec<f64>> = resamples(groups).into_par_iter().map(draw).collect();
         let mcnemar_p = mcnemar(only_first_right, only_second_right);
         let p = match grouped {
             None => mcnemar_p,
@@ -146,7 +142,7 @@ impl Comparison {
 pub fn roc_auc(scores: &[f32], is_own: &[bool], groups: &[usize], seed: u64) -> Estimate {
     let area = area_of(scores, is_own);
     let draw = |index: u64| area(&resample(groups, seed, index));
-    middle(area(&vec![1; scores.len()]), (0..DRAWS).map(draw))
+    middle(area(&vec![1; scores.len()]), resamples(groups).map(draw))
 }
 
 /// Returns by how much the area under the ROC curve of the first score is above that of the second
@@ -160,7 +156,10 @@ pub fn roc_auc_difference(
     let (first, second) = (area_of(first, is_own), area_of(second, is_own));
     let difference = |counts: &[u32]| first(counts) - second(counts);
     let draw = |index: u64| difference(&resample(groups, seed, index));
-    middle(difference(&vec![1; is_own.len()]), (0..DRAWS).map(draw))
+    middle(
+        difference(&vec![1; is_own.len()]),
+        resamples(groups).map(draw),
+    )
 }
 
 /// Returns a function from how often each image is counted to the area.

@@ -1,7 +1,10 @@
 //! 95 % confidence intervals: Wilson's for a fraction of images, percentiles of the bootstrap
 //! (Efron 1979) for everything else. Where resamples can't tell how sure a value is, it has none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -57,10 +60,15 @@ impl Estimate {
 
     /// Formats the value and its interval for a sentence: `0.829 (95 %: 0.751 to 0.887)`.
     pub fn in_words(&self) -> String {
+        self.with_digits(3)
+    }
+
+    /// As [`Self::in_words`], with so many digits.
+    pub fn with_digits(&self, digits: usize) -> String {
         let Self { value, low, high } = self;
         match low.is_nan() {
-            true => format!("{value:.3} (without an interval)"),
-            false => format!("{value:.3} (95 %: {low:.3} to {high:.3})"),
+            true => format!("{value:.digits$} (without an interval)"),
+            false => format!("{value:.digits$} (95 %: {low:.digits$} to {high:.digits$})"),
         }
     }
 }
@@ -77,6 +85,15 @@ pub fn num_groups(groups: &[usize]) -> Option<usize> {
 
 /// Number of bootstrap resamples.
 pub(super) const DRAWS: u64 = 1000;
+
+/// Returns the numbers of the resamples of these groups, for [`resample`]: none of fewer than
+/// [`FEW_GROUPS`].
+pub(super) fn resamples(groups: &[usize]) -> Range<u64> {
+    match num_groups(groups) {
+        Some(count) if count < FEW_GROUPS => 0..0,
+        _ => 0..DRAWS,
+    }
+}
 
 /// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -115,11 +132,8 @@ impl Bootstrap {
     /// drawn together, as they are not independent of each other. With fewer than [`FEW_GROUPS`]
     /// groups there are no resamples, and no intervals.
     pub(super) fn new(measurer: &Measurer<'_>, groups: &[usize], seed: u64) -> Self {
-        if num_groups(groups).is_some_and(|count| count < FEW_GROUPS) {
-            return Self(Vec::new());
-        }
         let draw = |index: u64| measurer.measure(&resample(groups, seed, index));
-        Self((0..DRAWS).into_par_iter().map(draw).collect())
+        Self(resamples(groups).into_par_iter().map(draw).collect())
     }
 
     /// Returns the interval of a measure around its `value`: the middle 95 % of the resamples in
@@ -157,8 +171,9 @@ pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
     let value = part as f64 / total as f64;
     match num_groups(&groups) {
         None => wilson(part, total),
-        Some(count) if count < FEW_GROUPS => Estimate::without_interval(value),
-        Some(count) if part == 0 || part == total => of_groups(value, count),
+        Some(count) if count >= FEW_GROUPS && (part == 0 || part == total) => {
+            of_groups(value, count)
+        }
         Some(_) => {
             let draw = |index: u64| {
                 let counts = resample(&groups, seed, index);
@@ -168,7 +183,7 @@ pub fn share(hits: &[bool], groups: &[usize], seed: u64) -> Estimate {
                     .map(|(_, count)| f64::from(*count));
                 drawn.sum::<f64>() / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
             };
-            middle(value, (0..DRAWS).map(draw))
+            middle(value, resamples(&groups).map(draw))
         }
     }
 }
@@ -190,7 +205,7 @@ pub fn mean(values: &[f64], groups: &[usize], seed: u64) -> Estimate {
         sum.sum::<f64>() / counts.iter().map(|count| f64::from(*count)).sum::<f64>()
     };
     let value = values.iter().sum::<f64>() / values.len() as f64;
-    middle(value, (0..DRAWS).map(draw))
+    middle(value, resamples(groups).map(draw))
 }
 
 /// Returns `value` with the middle 95 % of the draws that are not NaN. There is no interval if all

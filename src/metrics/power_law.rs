@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::interval::{DRAWS, Estimate, FEW_GROUPS, middle, num_groups, resample};
+use super::interval::{Estimate, middle, resample, resamples};
 
 /// A power law of the error rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,11 +75,7 @@ pub fn forecast(sizes: &[f64], hits: &[Vec<bool>], groups: &[usize], seed: u64) 
     let accuracy = |law: &PowerLaw| 1.0 - law.error(2.0 * largest);
     let law = fit(&vec![1; groups.len()]);
     let draw = |index: u64| fit(&resample(groups, seed, index));
-    let draws = match num_groups(groups).is_some_and(|count| count < FEW_GROUPS) {
-        true => 0,
-        false => DRAWS,
-    };
-    let drawn: Vec<PowerLaw> = (0..draws).into_par_iter().map(draw).collect();
+    let drawn: Vec<PowerLaw> = resamples(groups).into_par_iter().map(draw).collect();
     Forecast {
         law,
         gain: middle(gain(&law), drawn.iter().map(gain)),

@@ -162,31 +162,35 @@ fn key_of(path: &Path, found: &Metadata) -> io::Result<Key> {
 /// Reads the headers of a tar file of `length` bytes.
 fn index(path: &Path, length: u64) -> Result<Index, DataError> {
     let mut file = File::open(path).map_err(|error| DataError::io("read", path, error))?;
-    let damaged = |error| damaged(path, &error);
     refuse_compressed(&mut file, path)?;
     let mut archive = Archive::new(file);
-    let mut reading = Reading::default();
-    for entry in archive.entries_with_seek().map_err(damaged)? {
-        reading
-            .add(entry.map_err(damaged)?, length, false)
-            .map_err(damaged)?;
-    }
-    refuse_more(archive.into_inner()).map_err(damaged)?;
-    reading.done(length).map_err(damaged)
+    let found = archive
+        .entries_with_seek()
+        .and_then(|entries| Reading::of(entries, length, false));
+    finish(path, found, archive, length)
 }
 
 /// Reads a whole tar file of `length` bytes, and the digest of each member with it.
 fn index_whole(path: &Path, file: impl Read, length: u64) -> Result<Index, DataError> {
-    let damaged = |error| damaged(path, &error);
     let mut archive = Archive::new(file);
-    let mut reading = Reading::default();
-    for entry in archive.entries().map_err(damaged)? {
-        reading
-            .add(entry.map_err(damaged)?, length, true)
-            .map_err(damaged)?;
-    }
-    refuse_more(archive.into_inner()).map_err(damaged)?;
-    reading.done(length).map_err(damaged)
+    let found = archive
+        .entries()
+        .and_then(|entries| Reading::of(entries, length, true));
+    finish(path, found, archive, length)
+}
+
+/// Returns the index of a tar file of `length` bytes whose members were read.
+fn finish(
+    path: &Path,
+    found: io::Result<Reading>,
+    archive: Archive<impl Read>,
+    length: u64,
+) -> Result<Index, DataError> {
+    let index = found.and_then(|reading| {
+        refuse_more(archive.into_inner())?;
+        reading.done(length)
+    });
+    index.map_err(|error| damaged(path, &error))
 }
 
 /// Refuses what follows the end of the members, after which there are only zeros.

@@ -64,8 +64,22 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Reads the entries of a tar file of `end` bytes, with their digests if the file
+    /// `is_streamed`.
+    pub(super) fn of<'a, R: Read + 'a>(
+        entries: impl Iterator<Item = io::Result<Entry<'a, R>>>,
+        end: u64,
+        is_streamed: bool,
+    ) -> io::Result<Self> {
+        let mut reading = Self::default();
+        for entry in entries {
+            reading.add(entry?, end, is_streamed)?;
+        }
+        Ok(reading)
+    }
+
     /// Adds an entry of a tar file of `end` bytes, with its digest if the file `is_streamed`.
-    pub(super) fn add(
+    fn add(
         &mut self,
         mut entry: Entry<'_, impl Read>,
         end: u64,

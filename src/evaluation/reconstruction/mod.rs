@@ -17,6 +17,7 @@ pub use page::write_page;
 use super::{
     images::EvalSet,
     measured::Measured,
+    place,
     predictor::Predictor,
     subset::{SEED, groups},
 };
@@ -147,10 +148,8 @@ impl Reconstructions {
             .filter(|index| !found.is_other[*index])
             .collect();
         if !known.is_empty() {
-            let [error, unlike] = found.measure(&known);
-            found
-                .metrics
-                .extend(error.map(|of| ("mean_squared_error", of)));
+            let (error, unlike) = found.measure(&known);
+            found.metrics.insert("mean_squared_error", error);
             found.metrics.extend(unlike.map(|of| ("unlike", of)));
         }
         if !known.is_empty() && known.len() < found.images {
@@ -167,11 +166,11 @@ impl Reconstructions {
             if own.is_empty() {
                 continue;
             }
-            let [error, unlike] = self.measure(&own);
+            let (error, unlike) = self.measure(&own);
             let of_class = ClassErrors {
                 images: own.len(),
                 is_trained_on: label < num_trained,
-                mean_squared_error: error.unwrap_or(Estimate::NONE),
+                mean_squared_error: error,
                 unlike,
             };
             self.per_class.insert(class.clone(), of_class);
@@ -179,8 +178,8 @@ impl Reconstructions {
     }
 
     /// Returns the mean error of some of the images, and the share of them that is unlike the
-    /// training images.
-    fn measure(&self, indices: &[usize]) -> [Option<Estimate>; 2] {
+    /// training images, if there is a threshold.
+    fn measure(&self, indices: &[usize]) -> (Estimate, Option<Estimate>) {
         let groups = groups(&self.set, indices);
         let errors: Vec<f64> = indices
             .iter()
@@ -192,7 +191,7 @@ impl Reconstructions {
                 .map(|index| threshold.is_unlike(self.errors[*index]));
             share(&hits.collect::<Vec<_>>(), &groups, SEED)
         });
-        [Some(mean(&errors, &groups, SEED)), unlike]
+        (mean(&errors, &groups, SEED), unlike)
     }
 
     /// Measures how well the error tells images of other classes, beside the squared distance from
@@ -236,9 +235,7 @@ impl Reconstructions {
             found: self,
         })? + "\n";
         write_atomic(&folder.join("metrics.json"), metrics.as_bytes())?;
-        if !self.skipped.is_empty() {
-            write_atomic(&folder.join("skipped.csv"), &table::to_csv(&self.skipped))?;
-        }
+        place::write_rows(&folder.join("skipped.csv"), &self.skipped)?;
         let rows = self.set.images.iter().zip(&self.errors);
         let rows: Vec<Row> = rows
             .map(|(image, error)| Row {

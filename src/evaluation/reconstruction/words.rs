@@ -21,7 +21,7 @@ impl Reconstructions {
             };
             lines.push(format!(
                 "Mean squared error {} on {images}{whose}",
-                with_interval(*error, 6)
+                error.with_digits(6)
             ));
         }
         lines.push(self.threshold_words());
@@ -38,7 +38,7 @@ impl Reconstructions {
         let mut text = format!(
             "The error tells {names}, which training had no image of ({images} here), with an \
              area under the ROC curve of {}",
-            with_interval(*area, 4)
+            area.with_digits(4)
         );
         let (Some(mean), Some(difference)) = (
             self.metrics.get("roc_auc_mean_image"),
@@ -53,8 +53,8 @@ impl Reconstructions {
         };
         text += &format!(
             "; the distance from the mean training image with {}. They differ by {}: {verdict}",
-            with_interval(*mean, 4),
-            with_interval(*difference, 4)
+            mean.with_digits(4),
+            difference.with_digits(4)
         );
         Some(text)
     }
@@ -72,7 +72,7 @@ impl Reconstructions {
             .unwrap_or(Estimate::NONE);
         let found = match unlike.value.is_nan() {
             true => String::new(),
-            false => format!("; here {}", with_interval(unlike, 4)),
+            false => format!("; here {}", unlike.with_digits(4)),
         };
         format!(
             "Unlike the training images: an error above {:.6}, which at most {} of new images \
@@ -111,9 +111,4 @@ impl Reconstructions {
         let sentences = self.sentences().join(".\n");
         format!("{}\n\n{sentences}.\n", table_text(&self.class_table()))
     }
-}
-
-/// Formats a value with its 95 % interval, with so many digits.
-fn with_interval(Estimate { value, low, high }: Estimate, digits: usize) -> String {
-    format!("{value:.digits$} (95 %: {low:.digits$} to {high:.digits$})")
 }
