@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     checkpoint::Meta,
-    metrics::{Coverage, Estimate, Novelty, Threshold, argmax, prediction_set, share},
+    metrics::{Coverage, Estimate, Novelty, Rank, Threshold, argmax, prediction_set, share},
 };
 
 /// What it means that fewer images reach a threshold than chance explains.
@@ -167,6 +167,24 @@ impl Decisions {
     }
 }
 
+/// Describes that of `total` images so many more are unlike the training images than a rate of
+/// false alarms, fitted on so many images, and chance explain; nothing if they explain it. `share`
+/// is the fraction of the images that is.
+pub(super) fn alarm_words(
+    (rate, fitted_on): (f64, usize),
+    (alarms, total): (usize, usize),
+    share: Estimate,
+) -> &'static str {
+    let chance = || Rank::of_rate(rate, fitted_on).chance_of_at_most(total - alarms, total);
+    match share.low > rate && chance() < SELDOM {
+        true => {
+            ". That is more than chance explains: these images are of another kind than the \
+             validation images"
+        }
+        false => "",
+    }
+}
+
 /// The images that count as unlike the training images.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unlike {
@@ -176,6 +194,9 @@ pub struct Unlike {
     pub count: usize,
     /// Fraction of the measured images.
     pub share: Estimate,
+    /// Number of images measured.
+    #[serde(skip)]
+    total: usize,
 }
 
 impl Unlike {
@@ -187,6 +208,7 @@ impl Unlike {
             fitted: fitted.clone(),
             count: unlike.iter().filter(|is| **is).count(),
             share: share(&unlike, groups, 0),
+            total: unlike.len(),
         }
     }
 
@@ -194,9 +216,37 @@ impl Unlike {
     pub(super) fn words(&self) -> String {
         format!(
             "Unlike the training images: {} of the images; of images of their kind, at most {} in \
-             the long run.",
+             the long run{}.",
             self.share.in_brackets(),
-            self.fitted.rate
+            self.fitted.rate,
+            alarm_words(
+                (self.fitted.rate, self.fitted.fitted_on),
+                (self.count, self.total),
+                self.share
+            )
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_alarms_than_promised_are_told_from_chance() {
+        for (rate, fitted_on, alarms, total, is_told) in [
+            // As many as expected, a few more, and those of another scanner.
+            (0.05, 494, 23, 494, false),
+            (0.05, 30, 12, 100, false),
+            (0.05, 494, 178, 289, true),
+            (0.05, 19, 9, 12, true),
+            // Nothing is measured.
+            (0.05, 19, 0, 0, false),
+        ] {
+            let hits: Vec<bool> = (0..total).map(|index| index < alarms).collect();
+            let groups: Vec<usize> = (0..total).collect();
+            let found = alarm_words((rate, fitted_on), (alarms, total), share(&hits, &groups, 0));
+            assert_eq!(!found.is_empty(), is_told, "{alarms} of {total}");
+        }
     }
 }

@@ -118,6 +118,15 @@ impl Coverage {
 }
 
 impl Rank {
+    /// Returns the rank, counted from the image that is least unlike the training images, of the
+    /// last one that doesn't count as unlike them at this rate of false alarms.
+    pub fn of_rate(rate: f64, fitted_on: usize) -> Self {
+        Self {
+            rank: rank_of_coverage(1.0 - rate, fitted_on),
+            fitted_on,
+        }
+    }
+
     /// Returns the probability that of `total` new images from the distribution that the threshold
     /// was fitted to, no more than `hits` reach it.
     ///

@@ -3,6 +3,7 @@
 use super::Reconstructions;
 use crate::{
     base::words::{counted, listed},
+    evaluation::decisions::alarm_words,
     metrics::Estimate,
     report::{Table, text_table::table_text},
 };
@@ -35,8 +36,15 @@ impl Reconstructions {
         let classes = classes.filter(|(_, of)| !of.is_trained_on);
         let classes: Vec<String> = classes.map(|(name, _)| name.clone()).collect();
         let (names, images) = (listed(&classes), counted(others, "image"));
+        let how = match (area.low.is_nan(), area.low > 0.5, area.high < 0.5) {
+            (false, true, _) => "tells",
+            (false, _, true) => "is smaller for",
+            // All resamples agree.
+            (true, ..) if area.value > 0.5 => "tells",
+            _ => "isn't shown to tell",
+        };
         let mut text = format!(
-            "The error tells {names}, which training had no image of ({images} here), with an \
+            "The error {how} {names}, which training had no image of ({images} here), with an \
              area under the ROC curve of {}",
             area.with_digits(4)
         );
@@ -72,7 +80,19 @@ impl Reconstructions {
             .unwrap_or(Estimate::NONE);
         let found = match unlike.value.is_nan() {
             true => String::new(),
-            false => format!("; here {}", unlike.with_digits(4)),
+            false => {
+                let is_own = |index: &usize| !self.is_other[*index];
+                let own: Vec<usize> = (0..self.images).filter(is_own).collect();
+                let alarms = own
+                    .iter()
+                    .filter(|index| threshold.is_unlike(self.errors[**index]));
+                let words = alarm_words(
+                    (threshold.rate, threshold.fitted_on),
+                    (alarms.count(), own.len()),
+                    unlike,
+                );
+                format!("; here {}{words}", unlike.with_digits(4))
+            }
         };
         format!(
             "Unlike the training images: an error above {:.6}, which at most {} of new images \
