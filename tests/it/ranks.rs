@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use std::{
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -75,10 +75,74 @@ fn done(place: &Place, ranks: usize, line: &str) -> Ran {
     ran
 }
 
-fn start(place: &Place, ranks: usize, line: &str) -> Child {
-    let mut command = job(place, ranks, line);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("started")
+/// A job that runs. What is left of it at the end of a test is killed.
+struct Job<'place> {
+    place: &'place Place,
+    launcher: Child,
+}
+
+/// What a job says, of all ranks.
+const SAID: &str = "said.txt";
+
+impl<'place> Job<'place> {
+    fn start(place: &'place Place, ranks: usize, line: &str) -> Self {
+        let said = std::fs::File::create(place.path(SAID)).expect("created");
+        let mut command = job(place, ranks, line);
+        command.stdout(Stdio::null()).stderr(said);
+        let launcher = command.spawn().expect("started");
+        Self { place, launcher }
+    }
+
+    /// Waits until the job has written a file, or is over.
+    fn wait_for(&mut self, file: &str) {
+        let path = self.place.path(file);
+        self.wait_until(Duration::from_mins(3), file, || path.exists());
+    }
+
+    /// Waits until the job is over, for no longer than this.
+    fn ended_within(mut self, limit: Duration) -> Ran {
+        let status = self.wait_until(limit, "its end", || false);
+        Ran {
+            code: status.expect("it is over").code(),
+            out: String::new(),
+            err: self.place.read(SAID),
+        }
+    }
+
+    fn wait_until(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        is_there: impl Fn() -> bool,
+    ) -> Option<ExitStatus> {
+        let begin = Instant::now();
+        while !is_there() {
+            if let Some(status) = self.launcher.try_wait().expect("asked") {
+                return Some(status);
+            }
+            assert!(
+                begin.elapsed() < limit,
+                "waited {limit:?} for {what}; left are {:?}, said was:\n{}",
+                members(self.place),
+                self.place.read(SAID)
+            );
+            sleep(Duration::from_millis(2));
+        }
+        None
+    }
+}
+
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        // A launcher may not get rid of a stopped process.
+        for member in members(self.place) {
+            let _ = kill(member, Signal::SIGKILL);
+        }
+        if let Ok(None) = self.launcher.try_wait() {
+            let _ = self.launcher.kill();
+            let _ = self.launcher.wait();
+        }
+    }
 }
 
 /// The processes of the job that runs in the folder of the test, by rank.
@@ -104,12 +168,6 @@ fn members(place: &Place) -> Vec<Pid> {
     let mut found: Vec<_> = processes.filter_map(of_process).collect();
     found.sort_unstable();
     found.into_iter().map(|(_, process)| process).collect()
-}
-
-fn wait_for(place: &Place, file: &str, child: &mut Child) {
-    while !place.path(file).exists() && child.try_wait().expect("asked").is_none() {
-        sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -172,20 +230,15 @@ fn ten_jobs_with_a_killed_rank_end_with_the_same_bytes() {
             1 + (state >> 33) % 4,
             (state >> 40) as f64 / f64::from(1 << 24),
         );
-        let mut child = start(&place, ranks as usize, line);
-        wait_for(&place, "killed/last/meta.json", &mut child);
+        let mut job = Job::start(&place, ranks as usize, line);
+        job.wait_for("killed/last/meta.json");
         sleep(whole.mul_f64(moment));
         let members = members(&place);
         if let Some(victim) = members.get((state >> 20) as usize % members.len().max(1)) {
             // It may have ended by itself.
             let _ = kill(*victim, Signal::SIGKILL);
         }
-        let killed = Instant::now();
-        child.wait().expect("ended");
-        assert!(
-            killed.elapsed() < Duration::from_secs(20),
-            "the job ends soon"
-        );
+        job.ended_within(Duration::from_secs(20));
         line = "train --resume killed";
     }
     done(&place, 3, "train --resume killed");
@@ -201,16 +254,13 @@ fn a_signal_to_one_rank_stops_all_and_saves() {
         2,
         "train --config small.toml --out whole --set train.epochs=60",
     );
-    let mut child = start(
-        &place,
-        3,
-        "train --config small.toml --out stopped --set train.epochs=60",
-    );
-    wait_for(&place, "stopped/history.csv", &mut child);
+    let line = "train --config small.toml --out stopped --set train.epochs=60";
+    let mut job = Job::start(&place, 3, line);
+    job.wait_for("stopped/history.csv");
     kill(members(&place)[1], Signal::SIGUSR1).expect("sent");
-    let status = child.wait().expect("ended");
+    let said = job.ended_within(Duration::from_mins(1));
     let code = 128 + Signal::SIGUSR1 as i32;
-    assert_eq!(status.code(), Some(code));
+    assert_eq!(said.code, Some(code), "{}", said.err);
     done(&place, 4, "train --resume stopped");
     assert!(place.result("whole") == place.result("stopped"));
 }
@@ -220,32 +270,20 @@ fn a_signal_to_one_rank_stops_all_and_saves() {
 fn a_rank_that_hangs_or_fails_ends_the_job_and_is_named() {
     let place = place(ALL);
     let line = "train --config small.toml --out hung --patience 10 --set train.epochs=100000";
-    let mut command = job(&place, 3, line);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = child.spawn().expect("started");
-    wait_for(&place, "hung/history.csv", &mut child);
-    let members = members(&place);
-    kill(members[1], Signal::SIGSTOP).expect("sent");
-    let stopped = Instant::now();
-    let output = child.wait_with_output().expect("ended");
-    let (said, waited) = (Ran::from(output), stopped.elapsed());
-    // A launcher may not get rid of a stopped process.
-    let _ = kill(members[1], Signal::SIGKILL);
+    let mut job = Job::start(&place, 3, line);
+    job.wait_for("hung/history.csv");
+    kill(members(&place)[1], Signal::SIGSTOP).expect("sent");
+    let said = job.ended_within(Duration::from_secs(30));
     assert_ne!(said.code, Some(0));
     said.tells("rank 1 ");
-    assert!(waited < Duration::from_secs(30), "{waited:?}");
     place.done("train --resume hung --dry-run");
     // An image that only some ranks still find.
     let line =
         "train --config small.toml --out other --set data.cache=off --set train.epochs=100000";
-    let mut child = job(&place, 2, line)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
-    wait_for(&place, "other/history.csv", &mut child);
+    let mut job = Job::start(&place, 2, line);
+    job.wait_for("other/history.csv");
     std::fs::remove_file(place.path("train/a/000.png")).expect("removed");
-    let said = Ran::from(child.wait_with_output().expect("ended"));
+    let said = job.ended_within(Duration::from_secs(30));
     assert_ne!(said.code, Some(0));
     said.tells("000.png");
 }
