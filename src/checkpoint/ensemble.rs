@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     Checkpoint, CheckpointError, Meta, RunFolder, damaged, decisions::check_decisions, load,
@@ -27,6 +28,9 @@ const LIST: &str = "ensemble.json";
 
 /// Start of the names of a learning curve's run folders.
 const FRACTION: &str = "fraction-";
+
+/// Field with the digest of all others.
+const DIGEST: &str = "sha256";
 
 /// The networks of a run, as `ensemble.json` lists them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,8 +96,20 @@ impl Ensemble {
             Err(error) => return Err(with_path(&error, "can't read", &list).into()),
         };
         let wrong = |reason: String| damaged(path, format!("{LIST}: {reason}"));
-        let found: Self =
+        let mut fields: Map<String, Value> =
             serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        // Those of earlier versions have none.
+        if let Some(found) = fields.remove(DIGEST)
+            && found != digest(&fields)
+        {
+            let reason = format!(
+                "`{DIGEST}`: found that of another content, expected the SHA-256 of this one; it \
+                 was changed since the run wrote it; put it back as it was"
+            );
+            return Err(wrong(reason));
+        }
+        let found: Self = serde_json::from_value(Value::Object(fields))
+            .map_err(|error| wrong(error.to_string()))?;
         let is_name = |name: &String| Path::new(name).file_name() == Some(name.as_ref());
         if found.members.is_empty() || !found.members.iter().all(is_name) {
             let found = listed(&found.members);
@@ -122,7 +138,12 @@ impl Ensemble {
     /// # Errors
     /// Returns an error if the file can't be written.
     pub fn write(&self, run: &RunFolder) -> Result<(), CheckpointError> {
-        Ok(write_atomic(&run.path().join(LIST), &pretty(self))?)
+        // The digest is of what will be read: a number may have another text after a round trip.
+        let plain = serde_json::to_vec(self).expect("plain values are JSON");
+        let mut fields: Map<String, Value> =
+            serde_json::from_slice(&plain).expect("a struct is a map");
+        fields.insert(DIGEST.to_owned(), digest(&fields).into());
+        Ok(write_atomic(&run.path().join(LIST), &pretty(&fields))?)
     }
 
     /// Returns the run folder of each member of the run in the folder `path`.
@@ -282,6 +303,11 @@ impl Networks {
             .filter(|kept| kept.networks == digests(found))
             .unwrap_or_default())
     }
+}
+
+/// Returns the SHA-256 of fields as compact JSON.
+fn digest(fields: &Map<String, Value>) -> String {
+    sha256_hex(&serde_json::to_vec(fields).expect("a value is JSON"))
 }
 
 /// What `calibrate` has fitted to the networks of a run together.

@@ -16,7 +16,7 @@ use crate::{
         },
         names::{of_path, of_text},
     },
-    checkpoint::Ensemble,
+    checkpoint::{Ensemble, check_run, read_meta, resolve},
     data::table::read_split,
     inspect::HeldOut,
     metrics::{argmax, most},
@@ -117,6 +117,9 @@ pub fn out_of_fold(run: &Path) -> anyhow::Result<Option<HeldOut>> {
     let networks = Ensemble::open(run)?.map(|ensemble| ensemble.networks(run));
     let networks = networks.transpose()?.unwrap_or_default();
     let first = networks.first().map_or(run, PathBuf::as_path);
+    if let Ok(checkpoint) = resolve(first, "best") {
+        check_run(read_meta(&checkpoint)?.run.as_ref(), &checkpoint)?;
+    }
     let digests = read_split(&first.join("split.csv"))?.into_iter();
     let digests = digests.filter_map(|row| Some((row.path, digest_from_hex(&row.blake3)?)));
     let digests: BTreeMap<String, [u8; 32]> = digests.collect();

@@ -214,6 +214,7 @@ fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
 fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
     let place = place();
     place.done("train --config small.toml --out other --set seed=7");
+    place.done("train --config small.toml --out folds --folds 2");
     let split = place.read("run/split.csv");
     let evaluate = "evaluate --checkpoint run --split val --device cpu";
     place.done(evaluate);
@@ -232,7 +233,18 @@ fn a_changed_split_and_a_checkpoint_of_another_run_are_told() {
         let ran = place.run("train --resume run --set train.epochs=2");
         ran.exits(1, "split.csv was changed since the run wrote it");
     }
+    // Also that of a run that another is compared with, and of one whose predictions judge labels.
+    place
+        .run("evaluate --checkpoint other --split val --compare run --device cpu")
+        .exits(1, "split.csv was changed since the run wrote it");
     place.write("run/split.csv", &split);
+    let changed = place
+        .read("folds/fold-1/split.csv")
+        .replacen(",train,", ",val,", 3);
+    place.write("folds/fold-1/split.csv", &changed);
+    place
+        .run("inspect --run folds")
+        .exits(1, "split.csv was changed since the run wrote it");
     fs::rename(place.path("run/best"), place.path("run/own")).expect("moved away");
     fs::create_dir(place.path("run/best")).expect("created");
     copy_best_of_other(&place);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::Place;
 
@@ -255,12 +255,27 @@ fn a_temperature_is_that_of_all_networks_and_what_was_fitted_to_others_does_not_
         let mean = each.iter().map(softened).sum::<f64>() / 3.0;
         assert!((found - mean).abs() < 1e-5, "{found}, {mean}");
     }
-    let fault = ["\"temperature\": ", "\"temperature\": -"];
-    place.replace("run/ensemble.json", fault[0], fault[1]);
+    // A possible temperature that nothing was fitted to, and an impossible one in a list of an
+    // earlier version, which has no digest.
+    let whole = place.read("run/ensemble.json");
+    place.replace(
+        "run/ensemble.json",
+        "\"temperature\": ",
+        "\"temperature\": 1",
+    );
+    place
+        .run(ABSTAINING)
+        .exits(1, "ensemble.json: `sha256`: found that of another content");
+    let mut fields: Value = serde_json::from_str(&whole).expect("JSON");
+    fields.as_object_mut().expect("fields").remove("sha256");
+    place.write("run/ensemble.json", &fields.to_string());
+    place.done(ABSTAINING);
+    fields["calibration"]["temperature"] = json!(-1.0);
+    place.write("run/ensemble.json", &fields.to_string());
     place
         .run(ABSTAINING)
         .exits(1, "ensemble.json: calibration: `temperature`");
-    place.replace("run/ensemble.json", fault[1], fault[0]);
+    place.write("run/ensemble.json", &whole);
     place.done(ABSTAINING);
     // What was fitted to other networks says nothing.
     copy(&place, "run/fold-1", "run/fold-3");

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use self::others::{Other, refuse_twice};
+use self::others::{Other, check_runs, refuse_twice};
 use super::{
     common::{exit_status::ExitStatus, folders, job},
     ui::{self, Terminal, say},
 };
 use crate::{
     base::{io::raw_file::RawFile, names, progress::EachOnce, usage::UsageError},
-    checkpoint::{self, Checkpoint, Networks},
+    checkpoint::{Checkpoint, Networks},
     config::{self, DeviceName},
     data::shards::is_shard,
     evaluation::{
@@ -133,11 +133,7 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     // All folds have the same images, and those of the first are as well known as any.
     let run = run_of(&paths[0]);
     refuse_inside(args, run)?;
-    if run.is_some() {
-        for (checkpoint, path) in checkpoints.iter().zip(paths) {
-            checkpoint::check_run(checkpoint.meta.run.as_ref(), path)?;
-        }
-    }
+    check_runs(&checkpoints, paths)?;
     if checkpoints[0].meta.is_autoencoder() {
         return reconstruct(args, &checkpoints, &paths[0], ranks);
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     base::{names, usage::UsageError},
-    checkpoint::{Checkpoint, Networks},
+    checkpoint::{Checkpoint, CheckpointError, Networks, check_run},
     commands::common::folders,
     data::{duplicates::leaks::known_to, listing::Part},
     evaluation::{images::run_of, predictor::Tta},
@@ -27,10 +27,12 @@ impl Other {
     ) -> anyhow::Result<Vec<Self>> {
         let other = |run: &PathBuf| {
             let networks = Networks::find(run)?;
+            let checkpoints = networks.load_classifiers()?;
+            check_runs(&checkpoints, &networks.paths)?;
             Ok(Self {
                 path: run.clone(),
                 run: run_of(&networks.paths[0]).map(Path::to_owned),
-                checkpoints: networks.load_classifiers()?,
+                checkpoints,
                 tta: tta(&networks.paths[0])?,
             })
         };
@@ -48,6 +50,23 @@ impl Other {
             _ => known_to(Part::Test),
         }
     }
+}
+
+/// Checks that what lies in the runs around checkpoints belongs to them: `split.csv` tells which
+/// images they know.
+///
+/// # Errors
+/// Returns an error if something doesn't, or can't be read.
+pub(super) fn check_runs(
+    checkpoints: &[Checkpoint],
+    paths: &[PathBuf],
+) -> Result<(), CheckpointError> {
+    for (checkpoint, path) in checkpoints.iter().zip(paths) {
+        if run_of(path).is_some() {
+            check_run(checkpoint.meta.run.as_ref(), path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a comparison of a run with itself, and one that is asked for twice: each would count in
