@@ -48,6 +48,11 @@ impl Page {
                 "--no-first-run",
             ])
             .args(["--disable-background-networking", "--remote-debugging-pipe"])
+            // A camera that shows a moving pattern, and needs no consent.
+            .args([
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+            ])
             .arg(format!("--user-data-dir={}.profile", page.display()))
             .current_dir(place.path(""))
             .stderr(Stdio::null())
@@ -117,17 +122,22 @@ impl Page {
 
     /// Chooses files, and waits for what the page finds.
     fn choose(&mut self, files: &[PathBuf]) {
+        self.choose_in("#files", files);
+        let count = files.len();
+        self.wait(&format!(
+            "images.size === {count} && !/waiting/.test($('summary').textContent)"
+        ));
+    }
+
+    /// Chooses files, or a folder, in an input.
+    fn choose_in(&mut self, input: &str, files: &[PathBuf]) {
         let document = self.call("DOM.getDocument", json!({}));
-        let input = json!({ "nodeId": document["root"]["nodeId"], "selector": "#files" });
+        let input = json!({ "nodeId": document["root"]["nodeId"], "selector": input });
         let node = self.call("DOM.querySelector", input)["nodeId"].take();
         self.call(
             "DOM.setFileInputFiles",
             json!({ "nodeId": node, "files": files }),
         );
-        let count = files.len();
-        self.wait(&format!(
-            "images.size === {count} && !/waiting/.test($('summary').textContent)"
-        ));
     }
 
     /// Fails if the page has asked for anything or reported an error.
@@ -319,4 +329,39 @@ fn a_page_names_what_is_no_image_and_fits_any_width() {
     }
     page.value("$('clear').click()");
     assert_eq!(page.value("images.size"), 0);
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn images_are_dropped_come_from_a_folder_and_from_a_camera() {
+    let place = place_with_pages();
+    let files = odd_images(&place);
+    place.write("odd/deep/notes.txt", "not an image");
+    std::fs::copy(&files[1], place.path("odd/deep/in.png")).expect("copied");
+    let mut page = Page::open(&place, &place.path("half.html"));
+    let state = "$('state').textContent";
+    // A browser hands a dropped folder to a page that is opened from disk as a name alone.
+    let dropped = [files[1].clone(), place.path("odd/deep")];
+    for kind in ["dragEnter", "dragOver", "drop"] {
+        let data = json!({ "items": [], "files": dropped, "dragOperationsMask": 1 });
+        let event = json!({ "type": kind, "x": 50, "y": 50, "data": data });
+        page.call("Input.dispatchDragEvent", event);
+    }
+    page.wait("images.size === 1 && !/waiting/.test($('summary').textContent)");
+    page.wait(&format!("/folder \"deep\"/.test({state})"));
+    page.choose_in("#folder", &[place.path("odd/deep")]);
+    page.wait("images.size === 2 && !/waiting/.test($('summary').textContent)");
+    let left_out = "Left out, because they are no images: 1 of 2 files.";
+    assert_eq!(page.value(state), left_out);
+    page.value("$('open-camera').click()");
+    page.wait("$('camera').open && $('video').videoWidth > 0");
+    page.value("$('shoot').click()");
+    page.wait("images.size === 3 && !/waiting/.test($('summary').textContent)");
+    page.value("$('camera').close()");
+    page.wait("stream.getTracks().every(track => track.readyState === 'ended')");
+    let names = page.value("[...images.values()].map(({ name }) => name.replace(/-.*\\./, '-.'))");
+    assert_eq!(names, json!(["0.png", "deep/in.png", "camera-.png"]));
+    let found = page.value("[...images.values()].every(({ probabilities }) => probabilities)");
+    assert_eq!(found, true);
+    page.assert_alone();
 }

@@ -149,6 +149,8 @@ fn content(checkpoints: &[Checkpoint], caveats: &[String]) -> Markup {
         section id="drop" {
             input type="file" id="files" multiple accept="image/*,.tif,.tiff";
             label.action.first for="files" { "Choose images" }
+            input type="file" id="folder" webkitdirectory;
+            label.action for="folder" { "Choose a folder" }
             button.action type="button" id="open-camera" { "Camera" }
             p { "or drop images or folders here" }
             p id="state" role="status" { "Starting" }

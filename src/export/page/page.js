@@ -192,16 +192,40 @@ function clear() {
   $("results").hidden = true;
 }
 
-/** Adds the files of a drop; of a folder, those at any depth. */
-async function addDropped(entry, path = "") {
-  if (entry.isFile) {
-    entry.file(file => add(path + file.name, file));
-    return;
+/** Adds the images of a folder, each with its path, and tells how many other files are in it. */
+function addFolder(files) {
+  const isImage = ([, { name, type }]) => type.startsWith("image/") || /\.tiff?$/i.test(name);
+  const found = files.filter(isImage), others = files.length - found.length;
+  found.forEach(([path, file]) => add(path, file));
+  if (others > 0 || found.length === 0) {
+    $("state").textContent = `Left out, because they are no images: ${others} of ${files.length} files.`;
   }
-  const reader = entry.createReader();
+}
+
+/** Returns the files of a dropped folder at any depth, each with its path. */
+async function filesIn(entry, path = "") {
+  if (entry.isFile) {
+    const file = await new Promise((done, failed) => entry.file(done, failed));
+    return [[path + file.name, file]];
+  }
+  const reader = entry.createReader(), found = [];
   const batch = () => new Promise((done, failed) => reader.readEntries(done, failed));
   for (let entries = await batch(); entries.length > 0; entries = await batch()) {
-    for (const inside of entries) await addDropped(inside, `${path}${entry.name}/`);
+    for (const inside of entries) found.push(...await filesIn(inside, `${path}${entry.name}/`));
+  }
+  return found;
+}
+
+/** Adds what is dropped. Chrome gives a page that is opened from disk files, but no folders. */
+function addDropped(item) {
+  const entry = item.webkitGetAsEntry(), file = item.getAsFile();
+  if (entry?.isDirectory) {
+    filesIn(entry).then(addFolder, () => {
+      $("state").textContent =
+        `This browser doesn't hand over the folder "${entry.name}": choose it with "Choose a folder".`;
+    });
+  } else if (file) {
+    add(file.name, file);
   }
 }
 
@@ -229,13 +253,16 @@ $("files").onchange = ({ target }) => {
   [...target.files].forEach(file => add(file.name, file));
   target.value = "";
 };
+$("folder").onchange = ({ target }) => {
+  addFolder([...target.files].map(file => [file.webkitRelativePath, file]));
+  target.value = "";
+};
 document.ondragover = event => { event.preventDefault(); $("drop").classList.add("over"); };
 document.ondragleave = () => $("drop").classList.remove("over");
 document.ondrop = event => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  [...event.dataTransfer.items].map(item => item.webkitGetAsEntry()).filter(Boolean)
-    .forEach(entry => addDropped(entry));
+  [...event.dataTransfer.items].forEach(addDropped);
 };
 document.onpaste = ({ clipboardData }) =>
   [...clipboardData.files].forEach(file => add(file.name, file));
