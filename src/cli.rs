@@ -78,7 +78,7 @@ enum Command {
     Index(index::Args),
     /// Pack images into shards (tar files) in shuffled order
     Shard(shard::Args),
-    /// Turn a Keras notebook or script into a recipe, and name what is wrong with it
+    /// Turn a notebook or script for Keras or PyTorch into a recipe, and name what is wrong with it
     Import(import::Args),
     /// List the recipes that come with the program, or print one
     Recipes(recipes::Args),

@@ -12,7 +12,10 @@ pub enum ImportError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Nothing is trained.
-    #[error("found no Keras network that is trained ({0}), expected `model.fit(...)` on images")]
+    #[error(
+        "found no network that is trained ({0}), expected Keras's `model.fit(...)` on images, or a \
+         loop with PyTorch's `loss.backward()`"
+    )]
     NothingTrained(String),
     /// The recipe isn't accepted, which is a fault of the program.
     #[error("the recipe would not be valid; please report this: {0}")]

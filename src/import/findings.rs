@@ -67,6 +67,10 @@ pub enum Mistake {
     WithoutEffect,
     /// Batch norms of pretrained weights take statistics from the batch.
     NormsInTraining,
+    /// The network is in the mode of training where it is evaluated, or the other way round.
+    WrongMode,
+    /// Gradients of earlier steps are added to those of a step.
+    GradientsAddUp,
     /// An epoch isn't every image once.
     StepsPerEpoch,
     /// An argument that doesn't exist.

@@ -1,12 +1,16 @@
-//! Turns what other programs have into what this one has: a Keras notebook or script into a recipe
-//! and what is to be said about it, a saved model into a checkpoint. Nothing of it is run.
+//! Turns what other programs have into what this one has: a notebook or script for Keras or PyTorch
+//! into a recipe and what is to be said about it, a saved model into a checkpoint. Nothing of it is run.
 
 mod arguments;
 mod error;
 mod findings;
+mod folders;
+mod head;
 mod keras;
+mod list;
 pub mod model;
 mod recipe;
+mod torch;
 
 use std::path::PathBuf;
 
@@ -63,6 +67,8 @@ pub fn read(bytes: &[u8], setup: &Setup) -> Result<Imported, ImportError> {
     let options = Options {
         answers: &[("image_data_format", "channels_last")],
         sampled: &[("LearningRateScheduler", SAMPLED_EPOCHS)],
+        called: &["forward"],
+        transparent: &["tqdm"],
     };
     let trace = trace(&notebook, &options);
     let mut import = Import {
@@ -75,7 +81,11 @@ pub fn read(bytes: &[u8], setup: &Setup) -> Result<Imported, ImportError> {
         let what = format!("code that is passed over ({})", skipped.reason);
         import.unclear(skipped.place, what, "nothing of it is in the recipe");
     }
-    keras::import(&mut import)?;
+    if torch::is_trained(&trace) {
+        torch::import(&mut import)?;
+    } else {
+        keras::import(&mut import)?;
+    }
     let Import {
         recipe,
         mut findings,

@@ -116,7 +116,7 @@ fn what_is_no_notebook_and_what_is_there_already_is_refused() {
     place.write("d.toml", "mine");
     for (arguments, expected) in [
         ("import a.ipynb", "found no notebook"),
-        ("import b.py", "found no Keras network that is trained"),
+        ("import b.py", "found no network that is trained"),
         (
             "import c.txt",
             "expected a notebook (.ipynb), a script (.py) or a saved model",

@@ -26,6 +26,11 @@ impl Machine<'_> {
         {
             return Some(Value::Str((*answer).into()));
         }
+        if self.options.transparent.contains(&last) {
+            let first = &given.iter().find(|argument| argument.name.is_none())?.value;
+            let values = self.elements(first)?;
+            return Some(self.list(values, range));
+        }
         if let Some(value) = self.of_paths(name, given, range) {
             return Some(value);
         }
@@ -90,7 +95,7 @@ impl Machine<'_> {
                 };
                 i64::try_from(length).ok().map(Value::Int)
             }
-            "range" => {
+            "range" | "tqdm.trange" | "tqdm.auto.trange" | "tqdm.notebook.trange" => {
                 let numbers = numbers_of(values)?;
                 Some(self.list(numbers, range))
             }

@@ -104,7 +104,11 @@ impl<'a> Machine<'a> {
                 }
                 Object::Class { .. } => return self.instantiate(*number, plain(given), range),
                 Object::Instance { .. } => {
-                    if let Some(method) = self.member(&callee, "__call__") {
+                    let names = std::iter::once(&"__call__").chain(self.options.called);
+                    let method = names
+                        .into_iter()
+                        .find_map(|name| self.member(&callee, name));
+                    if let Some(method) = method {
                         return self.call_member(callee, method, given, range);
                     }
                 }

@@ -33,4 +33,6 @@ mod values;
 
 pub use cells::{Cell, Notebook, ReadError};
 pub use machine::{Options, trace};
-pub use values::{Argument, Call, Event, Object, Opaque, Origin, Place, Skipped, Trace, Value};
+pub use values::{
+    Argument, Call, Event, Loop, Object, Opaque, Origin, Place, Skipped, Trace, Value,
+};

@@ -37,6 +37,12 @@ pub struct Options<'a> {
     /// Calls whose arguments that are functions are called with 0, 1, 2, ..., as often as said, and
     /// with 1.0 and then their last result as the second parameter.
     pub sampled: &'a [(&'a str, usize)],
+    /// Methods that a call of an object of the notebook's classes stands for, the first that is
+    /// there.
+    pub called: &'a [&'a str],
+    /// Functions whose result has the elements of their first argument, by the last part of their
+    /// name.
+    pub transparent: &'a [&'a str],
 }
 
 /// Follows what a notebook would do.

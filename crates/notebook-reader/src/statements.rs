@@ -9,7 +9,7 @@ use ruff_text_size::{Ranged, TextRange};
 
 use crate::{
     machine::{Flow, Machine, Scope},
-    values::{Event, Object, Origin, Value},
+    values::{Event, Loop, Object, Origin, Value},
 };
 
 /// Maximum number of rounds of a loop.
@@ -151,6 +151,17 @@ impl<'a> Machine<'a> {
             Expr::Subscript(subscript) => {
                 let of = self.expression(&subscript.value);
                 let index = self.expression(&subscript.slice);
+                if let Value::Opaque(_) = of {
+                    let place = self.place(subscript.range);
+                    let is_certain = self.conditions == 0;
+                    return self.record(Event::SetItem {
+                        of,
+                        index,
+                        value,
+                        place,
+                        is_certain,
+                    });
+                }
                 self.set_item(&of, index, value);
             }
             _ => {}
@@ -351,6 +362,21 @@ impl<'a> Machine<'a> {
 
     fn each(&mut self, statement: &'a StmtFor) -> Flow {
         let iterated = self.expression(&statement.iter);
+        let (events, opaques) = (self.trace.events.len(), self.trace.opaques.len());
+        let values = self.trace.sequence(&iterated).unwrap_or_default();
+        let is_range = values.iter().all(|value| matches!(value, Value::Int(_)));
+        let count = (is_range && !values.is_empty()).then_some(values.len());
+        let flow = self.each_of(statement, iterated);
+        self.trace.loops.push(Loop {
+            place: self.place(statement.range),
+            count,
+            events: events..self.trace.events.len(),
+            opaques: opaques..self.trace.opaques.len(),
+        });
+        flow
+    }
+
+    fn each_of(&mut self, statement: &'a StmtFor, iterated: Value) -> Flow {
         let Some(values) = self.elements(&iterated) else {
             let element = self.opaque(Origin::Element { of: iterated }, statement.iter.range());
             self.assign(&statement.target, element);

@@ -1,6 +1,6 @@
 //! Values, what is known of unknown ones, and the record of a notebook's calls.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 /// A line of a cell, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -194,6 +194,33 @@ pub enum Event {
         /// Whether it happens whatever the unknown conditions around it are.
         is_certain: bool,
     },
+    /// An item of an unknown value is set: `of[index] = value`.
+    SetItem {
+        /// The value.
+        of: Value,
+        /// The index.
+        index: Value,
+        /// What it is set to.
+        value: Value,
+        /// The place of the assignment.
+        place: Place,
+        /// Whether it happens whatever the unknown conditions around it are.
+        is_certain: bool,
+    },
+}
+
+/// A `for` loop that was followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loop {
+    /// Where it begins.
+    pub place: Place,
+    /// Its number of rounds over a range of whole numbers, as far as it is known; the body was
+    /// followed so often or less.
+    pub count: Option<usize>,
+    /// What happened in it, as positions among the events.
+    pub events: Range<usize>,
+    /// The unknown values that came up in it, by number.
+    pub opaques: Range<usize>,
 }
 
 /// Code that was passed over.
@@ -214,6 +241,8 @@ pub struct Trace {
     pub opaques: Vec<Opaque>,
     /// Values with parts, by number, as they are at the end.
     pub objects: Vec<Object>,
+    /// Loops in the order in which they end, so that inner ones come first.
+    pub loops: Vec<Loop>,
     /// What was passed over: code that isn't Python, and what is beyond the limits.
     pub skipped: Vec<Skipped>,
 }
@@ -223,7 +252,7 @@ impl Trace {
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         self.events.iter().filter_map(|event| match event {
             Event::Call { number, .. } => self.call_numbered(*number),
-            Event::Set { .. } => None,
+            Event::Set { .. } | Event::SetItem { .. } => None,
         })
     }
 

@@ -8,6 +8,8 @@ fn traced(code: &str) -> Trace {
     let options = Options {
         answers: &[("image_data_format", "channels_last")],
         sampled: &[("Scheduler", 4)],
+        called: &["forward"],
+        transparent: &["tqdm"],
     };
     trace(&notebook, &options)
 }
@@ -160,10 +162,53 @@ fn what_is_unknown_is_named_as_it_is_written() {
         .events
         .iter()
         .map(|event| match event {
-            Event::Call { is_certain, .. } | Event::Set { is_certain, .. } => *is_certain,
+            Event::Call { is_certain, .. }
+            | Event::Set { is_certain, .. }
+            | Event::SetItem { is_certain, .. } => *is_certain,
         })
         .collect();
     assert_eq!(certain, [false, true, true]);
+}
+
+/// PyTorch's `model.classifier[1] = ...`, and classes whose calls stand for `forward`.
+#[test]
+fn items_of_unknown_values_and_calls_of_objects() {
+    let trace = traced("m = lib.net()\nm.head[1] = lib.layer(3)\nd = {}\nd[1] = 2");
+    let set: Vec<_> = trace
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::SetItem {
+                of, index, value, ..
+            } => Some([of, index, value].map(|value| trace.describe(value))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(set, [["m.head", "1", "lib.layer(3)"]]);
+    check(&[(
+        "class Net(lib.Module):\n  def __init__(self, n):\n    self.n = n\n  \
+         def forward(self, x):\n    return x + self.n\nnet = Net(3)\nuse(net(4))",
+        &["7"],
+    )]);
+}
+
+/// A loop tells over how many numbers it goes, and what happens in it.
+#[test]
+fn loops_are_recorded_with_their_count() {
+    let code = "for epoch in tqdm(range(1, 4)):\n  for x in data:\n    f(x)\ng(1)";
+    let trace = traced(code);
+    let found: Vec<_> = trace
+        .loops
+        .iter()
+        .map(|own| (own.place.line, own.count, own.events.len()))
+        .collect();
+    assert_eq!(
+        found,
+        [(2, None, 1), (2, None, 1), (2, None, 1), (1, Some(3), 3)]
+    );
+    assert_eq!(trace.loops[3].events, 0..3);
+    let code = "from tqdm import trange\nfor epoch in trange(5):\n  f(epoch)";
+    assert_eq!(traced(code).loops[0].count, Some(5));
 }
 
 #[test]
@@ -229,7 +274,7 @@ fn cells_and_lines_are_told_and_code_that_is_not_python_is_named() {
         .iter()
         .filter_map(|event| match event {
             Event::Call { number, .. } => Some(&trace.opaques[*number]),
-            Event::Set { .. } => None,
+            Event::Set { .. } | Event::SetItem { .. } => None,
         })
         .map(|opaque| format!("{} {}", opaque.place, opaque.text))
         .collect();

@@ -1,5 +1,5 @@
-//! `emberlens import`: a Keras notebook or script becomes a recipe, and what is wrong with it is
-//! named; a classifier that Keras saved becomes a run folder.
+//! `emberlens import`: a notebook or script for Keras or PyTorch becomes a recipe, and what is wrong
+//! with it is named; a classifier that Keras saved becomes a run folder.
 
 mod model;
 mod notebook;
@@ -17,8 +17,8 @@ use crate::{
 /// Arguments of `import`.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// A notebook (.ipynb) or script (.py) that trains a Keras network, or a model that Keras saved
-    /// (.keras, .h5); nothing of it is run
+    /// A notebook (.ipynb) or script (.py) that trains a network with Keras or PyTorch, or a model
+    /// that Keras saved (.keras, .h5); nothing of it is run
     #[arg(value_name = "FILE")]
     source: PathBuf,
     /// The recipe to write, which is printed otherwise; or the run folder to write for a model

@@ -137,7 +137,7 @@ fn is_on_images(import: &Import<'_>, event: usize) -> bool {
 fn place_of(import: &Import<'_>, event: usize) -> Place {
     match import.trace.events[event] {
         Event::Call { number, .. } => import.trace.opaques[number].place,
-        Event::Set { place, .. } => place,
+        Event::Set { place, .. } | Event::SetItem { place, .. } => place,
     }
 }
 
@@ -192,9 +192,6 @@ fn nothing_words(import: &Import<'_>) -> String {
     let has = |names: &[&str]| trace.calls().any(|call| names.contains(&&*call.name));
     if has(&["train_on_batch", "GradientTape"]) {
         return "only a training loop of its own".to_owned();
-    }
-    if has(&["backward"]) {
-        return "a PyTorch training loop".to_owned();
     }
     if has(&["compile"]) {
         return "only a `compile`".to_owned();

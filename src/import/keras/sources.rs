@@ -6,7 +6,10 @@ use notebook_reader::{Object, Origin, Place, Trace, Value};
 
 use crate::{
     config::KERAS_SOURCES,
-    import::arguments::{Bound, Import, row},
+    import::{
+        arguments::{Bound, Import, row},
+        folders::Folder,
+    },
 };
 
 /// Calls that read images.
@@ -59,15 +62,6 @@ pub(super) enum Reader {
 pub(super) enum Subset {
     Training,
     Validation,
-}
-
-/// A folder as the notebook names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Folder {
-    Known(Arc<str>),
-    /// Below a folder that isn't known, whose expression comes first.
-    Below(String, Arc<str>),
-    Unknown(String),
 }
 
 impl<'t> Source<'t> {

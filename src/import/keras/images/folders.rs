@@ -6,9 +6,10 @@ use super::paths;
 use crate::import::{
     arguments::{Bound, Import, number},
     findings::Mistake,
+    folders::{self, Folder},
     keras::{
         runs::Run,
-        sources::{self, Folder, Reader, Source, Subset},
+        sources::{self, Reader, Source, Subset},
     },
 };
 
@@ -27,7 +28,7 @@ pub(super) fn train_folder(import: &mut Import<'_>, train: &Source<'_>) {
                     memory or something unknown";
         let here = "save them as one folder a class, and set `data.train`";
         import.unclear(train.place, what, here);
-        paths::set(
+        folders::set(
             import,
             "data.train",
             &Folder::Unknown(String::new()),
@@ -35,7 +36,7 @@ pub(super) fn train_folder(import: &mut Import<'_>, train: &Source<'_>) {
         );
         return;
     };
-    paths::set(import, "data.train", &folder, place);
+    folders::set(import, "data.train", &folder, place);
     if train.reader == Reader::Table {
         let here = "`data.train` is a CSV with the columns path and label, whose paths are \
                     relative to it: `dataframe.to_csv(\"list.csv\", index=False)`";
@@ -117,7 +118,7 @@ pub(super) fn test_folder(import: &mut Import<'_>, train: &Source<'_>, test: &So
         }
         _ => {
             if let Some(folder) = test.folder(trace) {
-                paths::set(import, "data.test", &folder, place);
+                folders::set(import, "data.test", &folder, place);
             }
         }
     }
@@ -234,10 +235,10 @@ fn other_folder(import: &mut Import<'_>, source: &Source<'_>, test: Option<&Sour
         import
             .recipe
             .set_noted("data.validation", SHARE, place, "held out of the training");
-        paths::set(import, "data.test", &folder, place);
+        folders::set(import, "data.test", &folder, place);
         return;
     }
-    paths::set(import, "data.validation", &folder, place);
+    folders::set(import, "data.validation", &folder, place);
 }
 
 /// Returns the share of validation images, and where it is written.

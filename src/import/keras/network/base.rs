@@ -2,12 +2,13 @@
 
 use notebook_reader::Value;
 
-use super::{described::Base, head::Head};
+use super::described::Base;
 use crate::{
     architecture::Architecture,
     config::KERAS_NETWORKS,
     import::{
         arguments::{Bound, Import, number, row},
+        head::Head,
         keras::{
             applications::Application,
             layers::{Layer, Layers},

@@ -2,22 +2,19 @@
 
 use notebook_reader::Value;
 
-use super::{
-    base,
-    described::Network,
-    head::{self, Head},
-    list::List,
-};
+use super::{base, described::Network, head, list};
 use crate::{
     config::{KERAS_LAYERS, KERAS_NETWORKS},
     import::{
         arguments::{Bound, Import, number, row},
         findings::Mistake,
+        head::Head,
         keras::{
             applications,
             layers::{Layer, Layers},
             runs::Run,
         },
+        list::List,
     },
 };
 
@@ -64,9 +61,9 @@ pub(in crate::import::keras) fn import<'t>(
             stage = Stage::Head;
         }
         match stage {
-            Stage::Head => head.add(import, &layer.name, &bound),
+            Stage::Head => head::add(&mut head, import, &layer.name, &bound),
             Stage::Features if network.base.is_some() => behind(import, &bound, &mut head),
-            Stage::Features => list.add(import, &layer.name, &bound),
+            Stage::Features => list::add(&mut list, import, &layer.name, &bound),
         }
     }
     network.output = head.output();
@@ -74,14 +71,14 @@ pub(in crate::import::keras) fn import<'t>(
         Some(base) => base::set_size(import, base, layers),
         None => {
             if let Some((rate, place)) = head.take_first_dropout() {
-                list.push("dropout", rate, place);
+                list.dropout(rate, place);
             }
-            list.set(import, run);
+            list.set(import, run.place());
         }
     }
     if import.recipe.has("model.architecture") {
         let place = network.base.as_ref().map_or(run.place(), |base| base.place);
-        head::set(import, &mut head, place);
+        head.set(import, place);
         initial(import, run, layers);
     }
     network
@@ -90,7 +87,7 @@ pub(in crate::import::keras) fn import<'t>(
 /// A layer that stands between a pretrained network and its head.
 fn behind<'t>(import: &mut Import<'t>, bound: &Bound<'t>, head: &mut Head) {
     if bound.name == "Dropout" {
-        return head.add(import, "Dropout", bound);
+        return head::add(head, import, "Dropout", bound);
     }
     let what = format!("`{}` behind the pretrained network", bound.name);
     import.none(bound.place, what, "it is left out");

@@ -2,7 +2,7 @@
 
 use notebook_reader::{Place, Value};
 
-use crate::import::{arguments::Import, keras::applications::Application};
+use crate::import::{arguments::Import, head::Output, keras::applications::Application};
 
 /// What other parts of the recipe need to know of the network.
 #[derive(Debug, Default)]
@@ -26,15 +26,6 @@ pub(in crate::import::keras) struct Base {
     pub(in crate::import::keras) place: Place,
     /// Whether it has weights of ImageNet.
     pub(in crate::import::keras) is_pretrained: bool,
-}
-
-/// The last layer.
-#[derive(Clone, Debug)]
-pub(in crate::import::keras) struct Output {
-    pub(in crate::import::keras) units: Option<usize>,
-    /// Its activation; empty for none.
-    pub(in crate::import::keras) activation: String,
-    pub(in crate::import::keras) place: Place,
 }
 
 /// Returns the name of an activation, which may be a function or a layer; empty for none.

@@ -1,0 +1,101 @@
+//! What a training loop does beside its steps, and what it forgets.
+
+use notebook_reader::{Event, Object, Trace, Value};
+
+use super::{
+    calls::{Made, root},
+    loaders::Images,
+    training::Run,
+};
+use crate::import::{arguments::Import, findings::Mistake};
+
+/// Sets what a loop has beside its steps, and reports what is missing in it.
+pub(super) fn import(import: &mut Import<'_>, run: &Run<'_>, images: &Images<'_>) {
+    let trace = import.trace;
+    let place = run.place();
+    let last = run.last();
+    let calls: Vec<Made<'_>> = trace.events[last.events.clone()]
+        .iter()
+        .filter_map(|event| match event {
+            Event::Call { number, .. } => Made::of(trace, *number),
+            _ => None,
+        })
+        .collect();
+    let has = |name: &str| calls.iter().any(|made| made.name() == name);
+    if !has("zero_grad") {
+        let what = "gradients are never set to zero: each step has those of all before it";
+        let here = "each step has its own";
+        import.mistake(Mistake::GradientsAddUp, place, what, here);
+    }
+    mode(import, &calls, images, place);
+    if !has("state_dict") && !has("save") {
+        let what = "the weights of the last epoch are kept";
+        let here = "`best/` has those of the epoch with the best val_accuracy, `last/` the last";
+        import.differs(place, what, here);
+    }
+    if let Some(clip) = calls
+        .iter()
+        .find(|made| made.name().starts_with("clip_grad_norm"))
+        && let Some(norm) = clip.number_of(1, "max_norm")
+    {
+        let place = clip.place_of(1, "max_norm");
+        import.recipe.set("train.clip_norm", norm, place);
+    }
+    if let Some(clip) = calls
+        .iter()
+        .find(|made| made.name().starts_with("clip_grad_value"))
+    {
+        let what = "each value of the gradient is clipped";
+        import.none(
+            clip.place,
+            what,
+            "`train.clip_norm` clips the whole gradient",
+        );
+    }
+    let half = trace
+        .calls()
+        .any(|call| ["autocast", "GradScaler"].contains(&&*call.name));
+    if half {
+        import.none(place, "mixed precision", "single precision");
+    }
+}
+
+/// Whether the network is in the right mode: validated in that of evaluation, and trained on in
+/// that of training.
+fn mode(
+    import: &mut Import<'_>,
+    calls: &[Made<'_>],
+    images: &Images<'_>,
+    place: notebook_reader::Place,
+) {
+    let trace = import.trace;
+    let is_of_network = |made: &&Made<'_>| {
+        trace
+            .receiver(made.call)
+            .is_some_and(|of| is_network(trace, &root(trace, of)))
+    };
+    let called = |name: &str| {
+        calls
+            .iter()
+            .filter(is_of_network)
+            .any(|made| made.name() == name)
+    };
+    let here = "dropout and batch norms know what they are used for";
+    if images.validation.is_some() && !called("eval") {
+        let what = "the network is validated without `eval()`: dropout and batch norms go on as \
+                    in training";
+        import.mistake(Mistake::WrongMode, place, what, here);
+    }
+    if called("eval") && !called("train") {
+        let what = "the network is never put back into `train()`: from the second epoch on \
+                    there is no dropout, and batch norms don't learn";
+        import.mistake(Mistake::WrongMode, place, what, here);
+    }
+}
+
+fn is_network(trace: &Trace, value: &Value) -> bool {
+    match trace.object(value) {
+        Some(Object::Instance { .. }) => true,
+        _ => matches!(value, Value::Opaque(_)),
+    }
+}
