@@ -1,11 +1,13 @@
 """Compares ONNX models that `emberlens export` wrote with `emberlens predict`, in onnxruntime.
 
     python tests/onnx_agrees.py images DIR                  writes images of odd sizes and modes
-    python tests/onnx_agrees.py MODEL PREDICTIONS BOUND     checks the model and its probabilities
+    python tests/onnx_agrees.py MODEL PREDICTIONS BOUND [MOST]
+                                                            checks the model and its probabilities
 
 PREDICTIONS is what `predict --format jsonl` wrote; paths in it are opened as they are. Fails if the
-model isn't valid, a class differs, or a probability differs by more than BOUND; prints the largest
-difference and the largest logit. Needs onnx, onnxruntime, numpy and Pillow.
+model isn't valid, or if a class differs or a probability differs by more than BOUND for more than
+MOST images, 0 by default; prints the largest difference and the largest logit. Needs onnx,
+onnxruntime, numpy and Pillow.
 """
 
 import json
@@ -55,11 +57,12 @@ def levels(image, properties):
     return array.reshape(height, width, -1).transpose(2, 0, 1)
 
 
-def differences(file, predictions, bound):
+def differences(file, predictions, bound, most):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     properties = session.get_modelmeta().custom_metadata_map
     classes = json.loads(properties["classes"])
     worst = largest = 0.0
+    others = []
     for line in predictions:
         expected = json.loads(line)
         image = opened(expected["path"])
@@ -72,10 +75,14 @@ def differences(file, predictions, bound):
         warm = logits[0].astype(float) / float(properties["temperature"])
         warm = np.exp(warm - warm.max())
         assert np.allclose(warm / warm.sum(), row, atol=1e-6), (logits, row)
-        # Classes that are as probable as each other within the bound may change places.
-        assert wanted.max() - wanted[row.argmax()] <= 2 * bound, (expected, row)
-        worst = max(worst, float(np.abs(row - wanted).max()))
         largest = max(largest, float(np.abs(logits).max()))
+        difference = float(np.abs(row - wanted).max())
+        if difference > bound and len(others) < most:
+            others.append((difference, expected["path"]))
+            continue
+        # Classes that are as probable as each other within the bound may change places.
+        assert wanted.max() - wanted[row.argmax()] <= 2 * bound, (expected, row, others)
+        worst = max(worst, difference)
     return worst, largest
 
 
@@ -84,8 +91,8 @@ if __name__ == "__main__":
         write_images(Path(sys.argv[2]))
         sys.exit()
     file, predictions = sys.argv[1:3]
-    bound = float(sys.argv[3])
+    bound, most = float(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 0
     onnx.checker.check_model(file, full_check=True)
-    worst, largest = differences(file, Path(predictions).read_text().splitlines(), bound)
+    worst, largest = differences(file, Path(predictions).read_text().splitlines(), bound, most)
     print(f"{worst:.1e}, logits up to {largest:.3g}")
     assert worst <= bound, f"{file}: {worst} is more than {bound}"

@@ -69,6 +69,7 @@ pub fn read(bytes: &[u8], setup: &Setup) -> Result<Imported, ImportError> {
         sampled: &[("LearningRateScheduler", SAMPLED_EPOCHS)],
         called: &["forward"],
         transparent: &["tqdm"],
+        returning: torch::RETURNING,
     };
     let trace = trace(&notebook, &options);
     let mut import = Import {

@@ -44,7 +44,13 @@ impl<'a> Machine<'a> {
             return value;
         }
         let callee = self.attribute(&of, name, method.range);
-        self.call_value(callee, given, range)
+        let value = self.call_value(callee, given, range);
+        let is_returned = self.options.returning.contains(&name) && self.is_instance(&of);
+        if is_returned { of } else { value }
+    }
+
+    fn is_instance(&self, value: &Value) -> bool {
+        matches!(self.trace.object(value), Some(Object::Instance { .. }))
     }
 
     /// Follows `super().method(...)` into a base class of the notebook.
@@ -76,7 +82,7 @@ impl<'a> Machine<'a> {
         given: Vec<Given>,
         range: TextRange,
     ) -> Value {
-        let is_object = matches!(self.trace.object(&of), Some(Object::Instance { .. }));
+        let is_object = self.is_instance(&of);
         let is_method = self.kind_of(&member) == Some(FunctionKind::Plain);
         if is_object && is_method {
             let own = std::iter::once((None, of));
@@ -122,6 +128,11 @@ impl<'a> Machine<'a> {
     /// Records a call that leads outside.
     fn outside(&mut self, callee: Value, given: Vec<Given>, range: TextRange) -> Value {
         let name = self.last_name(&callee);
+        let of = given.iter().find(|argument| argument.name.is_none());
+        let returned = of
+            .map(|argument| argument.value.clone())
+            .filter(|value| matches!(callee, Value::Name(_)) && self.is_instance(value))
+            .filter(|_| self.options.returning.contains(&&*name));
         let mut arguments: Vec<_> = given
             .into_iter()
             .map(|Given { name, value, place }| Argument {
@@ -144,7 +155,7 @@ impl<'a> Machine<'a> {
             is_certain: self.conditions == 0,
         });
         self.follow_arguments(number, &name, range);
-        result
+        returned.unwrap_or(result)
     }
 
     /// Follows the functions among a call's arguments, which the library may call.

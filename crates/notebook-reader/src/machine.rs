@@ -43,6 +43,9 @@ pub struct Options<'a> {
     /// Functions whose result has the elements of their first argument, by the last part of their
     /// name.
     pub transparent: &'a [&'a str],
+    /// Methods that return their object, and functions that return their first argument, for
+    /// objects of the notebook's classes.
+    pub returning: &'a [&'a str],
 }
 
 /// Follows what a notebook would do.

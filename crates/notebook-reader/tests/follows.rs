@@ -10,6 +10,7 @@ fn traced(code: &str) -> Trace {
         sampled: &[("Scheduler", 4)],
         called: &["forward"],
         transparent: &["tqdm"],
+        returning: &["to", "Parallel"],
     };
     trace(&notebook, &options)
 }
@@ -185,6 +186,10 @@ fn items_of_unknown_values_and_calls_of_objects() {
         })
         .collect();
     assert_eq!(set, [["m.head", "1", "lib.layer(3)"]]);
+    let net = "class Net(lib.Module):\n  def forward(self, x):\n    return x + 1\n";
+    for wrapped in ["Net().to(gpu)", "lib.Parallel(Net())"] {
+        assert_eq!(used(&format!("{net}net = {wrapped}\nuse(net(4))")), ["5"]);
+    }
     check(&[(
         "class Net(lib.Module):\n  def __init__(self, n):\n    self.n = n\n  \
          def forward(self, x):\n    return x + self.n\nnet = Net(3)\nuse(net(4))",

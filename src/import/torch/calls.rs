@@ -4,25 +4,17 @@ use notebook_reader::{Argument, Call, Origin, Place, Trace, Value};
 
 use crate::import::arguments::{count, number, sides};
 
-/// Methods that return the network or the values that they are called on.
-const SAME: [&str; 13] = [
+/// Methods that return the network that they are called on, and functions that return their first
+/// argument or something that behaves like it.
+pub(in crate::import) const RETURNING: &[&str] = &[
     "to",
     "cuda",
     "cpu",
     "half",
     "float",
-    "long",
     "eval",
     "train",
-    "contiguous",
-    "detach",
-    "clone",
     "requires_grad_",
-    "share_memory",
-];
-
-/// Functions that return their first argument, or something that behaves like it.
-const WRAPPERS: [&str; 6] = [
     "DataParallel",
     "DistributedDataParallel",
     "FullyShardedDataParallel",
@@ -30,6 +22,9 @@ const WRAPPERS: [&str; 6] = [
     "deepcopy",
     "convert_sync_batchnorm",
 ];
+
+/// Methods that return the values that they are called on, perhaps as a copy.
+const SAME: [&str; 5] = ["long", "contiguous", "detach", "clone", "share_memory"];
 
 /// A call and its number.
 #[derive(Clone, Copy, Debug)]
@@ -116,9 +111,10 @@ pub(super) fn root(trace: &Trace, value: &Value) -> Value {
         };
         let next = match &opaque.origin {
             Origin::Call(call) if SAME.contains(&&*call.name) => trace.receiver(call).cloned(),
-            Origin::Call(call) if WRAPPERS.contains(&&*call.name) => {
+            Origin::Call(call) if RETURNING.contains(&&*call.name) => {
                 let first = call.positional().next();
-                first.map(|argument| argument.value.clone())
+                let first = first.map(|argument| argument.value.clone());
+                trace.receiver(call).cloned().or(first)
             }
             Origin::Attribute { of, name } if &**name == "module" => Some(of.clone()),
             // Of `accelerator.prepare(model, optimizer, ...)`.

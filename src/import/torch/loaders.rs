@@ -317,23 +317,28 @@ fn parts(trace: &Trace, split: &Made<'_>) -> Option<Vec<f64>> {
     }
 }
 
-/// Returns the only fraction among what a value is computed from.
+/// Returns the first fraction in a calculation, such as `int(0.8 * len(data))`.
 fn fraction_in(trace: &Trace, value: &Value) -> Option<f64> {
-    let mut found = Vec::new();
-    trace.any(value, &mut |value| {
-        if let Value::Float(fraction) = *value
+    let mut values = vec![value.clone()];
+    for _ in 0..64 {
+        let value = values.pop()?;
+        if let Value::Float(fraction) = value
             && fraction > 0.0
             && fraction < 1.0
-            && !found.contains(&fraction)
         {
-            found.push(fraction);
+            return Some(fraction);
         }
-        false
-    });
-    match found[..] {
-        [only] => Some(only),
-        _ => None,
+        match trace.opaque(&value).map(|opaque| &opaque.origin) {
+            Some(Origin::Computed { from, .. }) => values.extend_from_slice(from),
+            Some(Origin::Call(call))
+                if ["int", "round", "floor", "ceil"].contains(&&*call.name) =>
+            {
+                values.extend(call.positional().map(|argument| argument.value.clone()));
+            }
+            _ => {}
+        }
     }
+    None
 }
 
 fn test_images(import: &mut Import<'_>, test: &Source<'_>) {

@@ -145,7 +145,7 @@ fn weights_in(trace: &Trace, value: &Value) -> Option<Vec<f64>> {
 /// The number of batches that a loss is divided by.
 fn accumulated(import: &mut Import<'_>, run: &Run<'_>) {
     let trace = import.trace;
-    let found = trace.opaques[run.last().opaques.clone()]
+    let found = trace.opaques[run.stretches[0].opaques.clone()]
         .iter()
         .find_map(|opaque| {
             let notebook_reader::Origin::Computed {

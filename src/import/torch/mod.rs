@@ -15,6 +15,8 @@ mod transforms;
 
 use notebook_reader::Trace;
 
+pub(super) use self::calls::RETURNING;
+
 use super::{arguments::Import, error::ImportError};
 
 /// Returns whether a loop of PyTorch trains something.

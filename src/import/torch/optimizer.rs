@@ -88,16 +88,28 @@ fn kind(import: &mut Import<'_>, made: &Made<'_>) -> &'static str {
         "AdamW" => "adamw",
         "RMSprop" => "rmsprop",
         name => {
-            let what = format!("the optimizer `{name}`");
-            import.none(made.place, what, "Adam at the same rate");
+            let here = if has_other_rates(name) {
+                "Adam at its default rate"
+            } else {
+                "Adam at the same rate"
+            };
+            import.none(made.place, format!("the optimizer `{name}`"), here);
             "adam"
         }
     }
 }
 
+/// Returns whether an optimizer's learning rates are of another size than Adam's.
+fn has_other_rates(name: &str) -> bool {
+    ["Adadelta", "Rprop", "LBFGS"].contains(&name)
+}
+
 fn learning_rate(import: &mut Import<'_>, made: &Made<'_>) {
     let key = format!("{KEY}.learning_rate");
     let place = made.place_of(1, "lr");
+    if has_other_rates(made.name()) {
+        return;
+    }
     if let Some(rate) = made.number_of(1, "lr") {
         return import.recipe.set(&key, rate, place);
     }

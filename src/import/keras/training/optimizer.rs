@@ -18,11 +18,12 @@ pub(super) fn import<'t>(import: &mut Import<'t>, compile: &Bound<'t>, network: 
     let kind = match &*name {
         "adam" | "sgd" | "rmsprop" | "adamw" => &*name,
         "nadam" | "adamax" | "adagrad" | "adadelta" | "ftrl" | "lion" | "adafactor" => {
-            import.none(
-                place,
-                format!("the optimizer `{name}`"),
-                "Adam at the same rate",
-            );
+            let here = if name == "adadelta" {
+                "Adam at its default rate"
+            } else {
+                "Adam at the same rate"
+            };
+            import.none(place, format!("the optimizer `{name}`"), here);
             "adam"
         }
         other => {
@@ -33,7 +34,8 @@ pub(super) fn import<'t>(import: &mut Import<'t>, compile: &Bound<'t>, network: 
     import.recipe.set("train.optimizer.kind", kind, place);
     let bound = value.and_then(|value| bind(import, value));
     match &bound {
-        Some(bound) if bound.has("learning_rate") => rate(import, bound),
+        // Those of Adadelta are of another size.
+        Some(bound) if bound.has("learning_rate") && name != "adadelta" => rate(import, bound),
         _ if ["rmsprop", "adadelta", "adagrad"].contains(&&*name) => {
             import
                 .recipe
