@@ -1,5 +1,6 @@
-//! Turns what other programs have into what this one has: a notebook or script for Keras or PyTorch
-//! into a recipe and what is to be said about it, a saved model into a checkpoint. Nothing of it is run.
+//! Turns what other programs have into what this one has: a notebook or script for Keras or
+//! PyTorch into a recipe and what is to be said about it, a saved model into a checkpoint. Nothing
+//! of it is run.
 
 mod arguments;
 mod error;

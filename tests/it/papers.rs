@@ -195,7 +195,9 @@ fn prepared() -> &'static Place {
             fs::remove_dir_all(place.path(folder)).expect("removed");
         }
         place.done("train IMAGES --out RUN --set train.epochs=1");
-        place.write("notebook.py", &keras_block("python"));
+        for (page, name) in IMPORTED {
+            place.write(&format!("{name}.py"), &block(page, "python"));
+        }
         let model = root().join("tests/keras/binary.keras");
         fs::copy(model, place.path("model.keras")).expect("copied");
         for run in ["OTHER", "checkpoints/flowers"] {
@@ -205,9 +207,15 @@ fn prepared() -> &'static Place {
     })
 }
 
-/// The first block of a language in the page for those who come from Keras.
-fn keras_block(language: &str) -> String {
-    let text = fs::read_to_string(root().join("docs/coming-from-keras.md")).expect("the page");
+/// Pages that show what `import` makes of a script, and its name there.
+const IMPORTED: [(&str, &str); 2] = [
+    ("docs/coming-from-keras.md", "notebook"),
+    ("docs/coming-from-pytorch.md", "loop"),
+];
+
+/// The first block of a language in a page.
+fn block(page: &str, language: &str) -> String {
+    let text = fs::read_to_string(root().join(page)).expect("the page");
     let blocks = parts(&text).1;
     let block = blocks
         .iter()
@@ -217,16 +225,18 @@ fn keras_block(language: &str) -> String {
 }
 
 #[test]
-fn the_page_shows_what_import_makes_of_a_notebook() {
-    let place = Place::new();
-    place.write("notebook.py", &keras_block("python"));
-    let ran = place.done("import notebook.py --out notebook.toml");
-    let shown = format!(
-        "$ emberlens import notebook.py --out notebook.toml\n{}",
-        ran.out
-    );
-    assert_eq!(keras_block("text"), shown);
-    assert_eq!(keras_block("toml"), place.read("notebook.toml"));
+fn pages_show_what_import_makes_of_a_script() {
+    for (page, name) in IMPORTED {
+        let place = Place::new();
+        place.write(&format!("{name}.py"), &block(page, "python"));
+        let line = format!("import {name}.py --out {name}.toml");
+        let ran = place.done(&*line);
+        assert_eq!(
+            block(page, "text"),
+            format!("$ emberlens {line}\n{}", ran.out)
+        );
+        assert_eq!(block(page, "toml"), place.read(&format!("{name}.toml")));
+    }
 }
 
 /// Returns the shell that runs a line.

@@ -1,5 +1,5 @@
-//! `emberlens import`: a notebook or script for Keras or PyTorch becomes a recipe, and what is wrong
-//! with it is named; a classifier that Keras saved becomes a run folder.
+//! `emberlens import`: a notebook or script for Keras or PyTorch becomes a recipe, and what is
+//! wrong with it is named; a classifier that Keras saved becomes a run folder.
 
 mod model;
 mod notebook;

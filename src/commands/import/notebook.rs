@@ -1,5 +1,5 @@
-//! `emberlens import`: a notebook or script for Keras or PyTorch becomes a recipe, and what is wrong
-//! with it is named.
+//! `emberlens import`: a notebook or script for Keras or PyTorch becomes a recipe, and what is
+//! wrong with it is named.
 
 use std::{io::Read, path::Path};
 

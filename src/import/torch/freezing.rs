@@ -5,7 +5,7 @@ use toml::Table;
 
 use super::{
     calls::root,
-    network::{Base, Network},
+    described::{Base, Network},
     optimizer,
     training::{Run, Stretch},
 };

@@ -4,13 +4,20 @@ use notebook_reader::{Event, Object, Trace, Value};
 
 use super::{
     calls::{Made, root},
+    chain::Step,
+    described::Network,
     loaders::Images,
     training::Run,
 };
 use crate::import::{arguments::Import, findings::Mistake};
 
 /// Sets what a loop has beside its steps, and reports what is missing in it.
-pub(super) fn import(import: &mut Import<'_>, run: &Run<'_>, images: &Images<'_>) {
+pub(super) fn import(
+    import: &mut Import<'_>,
+    run: &Run<'_>,
+    images: &Images<'_>,
+    network: &Network<'_>,
+) {
     let trace = import.trace;
     let place = run.place();
     let last = run.last();
@@ -27,7 +34,15 @@ pub(super) fn import(import: &mut Import<'_>, run: &Run<'_>, images: &Images<'_>
         let here = "each step has its own";
         import.mistake(Mistake::GradientsAddUp, place, what, here);
     }
-    mode(import, &calls, images, place);
+    let has_modes = |step: &Step<'_>| match step {
+        Step::Layer(made) => ["Dropout", "Norm"]
+            .iter()
+            .any(|part| made.name().contains(part)),
+        Step::Function(_) | Step::Unknown(_) => false,
+    };
+    if network.base.is_some() || run.chain.steps.iter().any(has_modes) {
+        mode(import, &calls, images, place);
+    }
     if !has("state_dict") && !has("save") {
         let what = "the weights of the last epoch are kept";
         let here = "`best/` has those of the epoch with the best val_accuracy, `last/` the last";

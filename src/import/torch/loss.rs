@@ -2,7 +2,7 @@
 
 use notebook_reader::{Trace, Value};
 
-use super::{calls::Made, loaders::Images, network::Network, training::Run};
+use super::{calls::Made, described::Network, loaders::Images, training::Run};
 use crate::import::{
     arguments::{Import, number},
     findings::Mistake,

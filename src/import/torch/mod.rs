@@ -2,6 +2,7 @@
 
 mod calls;
 mod chain;
+mod described;
 mod freezing;
 mod habits;
 mod loaders;
@@ -33,6 +34,6 @@ pub(super) fn import(import: &mut Import<'_>) -> Result<(), ImportError> {
     freezing::import(import, &run, &network);
     loss::import(import, &run, &images, &network);
     optimizer::import(import, &run);
-    habits::import(import, &run, &images);
+    habits::import(import, &run, &images, &network);
     Ok(())
 }

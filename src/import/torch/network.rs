@@ -5,6 +5,7 @@ use notebook_reader::{Event, Place, Value};
 use super::{
     calls::{Made, maker, root},
     chain::Step,
+    described::{Base, Network},
     plain, top,
     training::Run,
 };
@@ -48,27 +49,6 @@ const TIMM: [(&str, &str); 6] = [
     ("vit_small_patch14_dinov2", "dinov2_s"),
     ("dinov2_vits14", "dinov2_s"),
 ];
-
-/// What other parts of the recipe need to know of the network.
-#[derive(Debug, Default)]
-pub(super) struct Network<'t> {
-    /// The network of torchvision or timm.
-    pub(super) base: Option<Base<'t>>,
-    /// The activation that the notebook's network ends in, and where.
-    pub(super) ends_in: Option<(String, Place)>,
-    /// Number of the last layer's outputs.
-    pub(super) units: Option<usize>,
-}
-
-/// A network of torchvision or timm.
-#[derive(Debug)]
-pub(super) struct Base<'t> {
-    pub(super) made: Made<'t>,
-    /// Its name there.
-    pub(super) name: String,
-    pub(super) architecture: Architecture,
-    pub(super) is_pretrained: bool,
-}
 
 /// Returns the name of the network that a call makes, and that of its counterpart.
 fn named(made: &Made<'_>) -> Option<(String, &'static str, bool)> {

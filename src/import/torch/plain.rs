@@ -3,7 +3,7 @@
 
 use notebook_reader::Value;
 
-use super::{calls::Made, chain::Step, network::Network, training::Run};
+use super::{calls::Made, chain::Step, described::Network, training::Run};
 use crate::import::{
     arguments::Import,
     head::Head,

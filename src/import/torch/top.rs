@@ -5,7 +5,7 @@ use notebook_reader::{Event, Origin, Place, Trace, Value};
 use super::{
     calls::root,
     chain,
-    network::{Base, Network},
+    described::{Base, Network},
     plain,
     training::Run,
 };

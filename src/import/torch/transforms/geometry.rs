@@ -4,7 +4,7 @@ use notebook_reader::{Place, Trace, Value};
 
 use crate::import::{
     arguments::Import,
-    torch::{calls::Made, network::Network},
+    torch::{calls::Made, described::Network},
 };
 
 /// How a list of transforms brings images to their size.

@@ -13,8 +13,8 @@ use self::{
 };
 use super::{
     calls::{Made, maker},
+    described::Network,
     loaders::{Images, Source},
-    network::Network,
 };
 use crate::import::{arguments::Import, findings::Mistake};
 

@@ -5,7 +5,7 @@ use notebook_reader::Trace;
 use crate::import::{
     arguments::{Import, number},
     findings::Mistake,
-    torch::{calls::Made, loaders::Source, network::Network},
+    torch::{calls::Made, described::Network, loaders::Source},
 };
 
 /// Mean and standard deviation of ImageNet, as torchvision has them.
