@@ -165,6 +165,7 @@ fn recipes_of_notebooks_train() {
         ("softmax_of_one", &["a/train"]),
         ("functional_branches", &["leaves"]),
         ("mnist_pixels_by_hand", &["shapes"]),
+        ("torch_own_class", &["shapes/train", "shapes/test"]),
     ] {
         let place = Place::new();
         for folder in folders {
