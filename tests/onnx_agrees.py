@@ -1,12 +1,12 @@
 """Compares ONNX models that `emberlens export` wrote with `emberlens predict`, in onnxruntime.
 
-    python tests/onnx_agrees.py images DIR                  writes images of odd sizes and modes
-    python tests/onnx_agrees.py MODEL PREDICTIONS BOUND [MOST]
-                                                            checks the model and its probabilities
+    python tests/onnx_agrees.py images DIR          writes images of odd sizes and modes
+    python tests/onnx_agrees.py MODEL PREDICTIONS BOUND MOST [MODEL PREDICTIONS BOUND MOST ...]
+                                                    checks models and their probabilities
 
 PREDICTIONS is what `predict --format jsonl` wrote; paths in it are opened as they are. Fails if the
 model isn't valid, or if a class differs or a probability differs by more than BOUND for more than
-MOST images, 0 by default; prints the largest difference and the largest logit. Needs onnx,
+MOST images; prints the largest difference and the largest logit. Needs onnx,
 onnxruntime, numpy and Pillow.
 """
 
@@ -90,9 +90,12 @@ if __name__ == "__main__":
     if sys.argv[1] == "images":
         write_images(Path(sys.argv[2]))
         sys.exit()
-    file, predictions = sys.argv[1:3]
-    bound, most = float(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 0
-    onnx.checker.check_model(file, full_check=True)
-    worst, largest = differences(file, Path(predictions).read_text().splitlines(), bound, most)
-    print(f"{worst:.1e}, logits up to {largest:.3g}")
-    assert worst <= bound, f"{file}: {worst} is more than {bound}"
+    arguments = sys.argv[1:]
+    assert arguments and len(arguments) % 4 == 0, __doc__
+    for at in range(0, len(arguments), 4):
+        file, predictions, bound, most = arguments[at : at + 4]
+        onnx.checker.check_model(file, full_check=True)
+        lines = Path(predictions).read_text().splitlines()
+        worst, largest = differences(file, lines, float(bound), int(most))
+        print(f"{file}: {worst:.1e}, logits up to {largest:.3g}")
+        assert worst <= float(bound), f"{file}: {worst} is more than {bound}"

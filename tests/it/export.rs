@@ -159,6 +159,7 @@ fn onnxruntime_finds_the_mean_of_folds() {
     std::fs::rename(from, to).expect("moved");
     place.done("train --config small.toml --out frozen");
     let frozen = "model.weights=frozen/best/model.safetensors";
+    let mut checks = vec![script.to_owned()];
     for (run, settings) in [
         ("plain", ["train.loss=focal", "data.color=grayscale"]),
         ("dataset", ["data.normalize=dataset", "train.batch_size=4"]),
@@ -176,7 +177,8 @@ fn onnxruntime_finds_the_mean_of_folds() {
             place.done("calibrate dataset --temperature");
         }
         let found = place.done(&format!("predict --checkpoint {run} --format jsonl odd"));
-        place.write("odd.jsonl", &found.out);
+        let predicted = format!("{run}.jsonl");
+        place.write(&predicted, &found.out);
         for (form, bound) in [
             ("--preprocess exact", "2e-6"),
             ("--preprocess float32", "2e-2"),
@@ -185,11 +187,14 @@ fn onnxruntime_finds_the_mean_of_folds() {
         ] {
             let file = format!("{run}{}.onnx", form.replace(' ', "-"));
             place.done(&format!("export {run} --onnx {file} {form}"));
-            python(&place, &[script, &file, "odd.jsonl", bound]);
+            checks.extend([file, predicted.clone(), bound.to_owned(), "0".to_owned()]);
         }
         place.done(&format!("export {run} --pytorch {run}.py"));
         python(&place, &["-m", "py_compile", &format!("{run}.py")]);
     }
+    // All in one process: it takes longer to start than to compare.
+    let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
+    python(&place, &checks);
     let sizes = ["plain", "shared"].map(|run| place.bytes(&format!("{run}--half.onnx")).len());
     assert!(
         sizes[1] < sizes[0],
@@ -213,6 +218,7 @@ fn onnxruntime_finds_the_probabilities_of_predict() {
         )
         .replace("[20, 24]", "[40, 48]");
     place.write("backbone.toml", &of_backbones);
+    let mut checks = vec![script.to_owned()];
     for (index, settings) in CASES.iter().enumerate() {
         let is_backbone = settings[0].starts_with("model.architecture");
         let recipe = if is_backbone {
@@ -227,7 +233,8 @@ fn onnxruntime_finds_the_probabilities_of_predict() {
             .for_each(|setting| train.extend(["--set", setting]));
         place.done(&train);
         let found = place.done(&format!("predict --checkpoint {run} --format jsonl odd"));
-        place.write("odd.jsonl", &found.out);
+        let predicted = format!("{run}.jsonl");
+        place.write(&predicted, &found.out);
         let is_stretched = !settings
             .iter()
             .any(|setting| setting.starts_with("data.resize"));
@@ -250,9 +257,11 @@ fn onnxruntime_finds_the_probabilities_of_predict() {
             }
             let file = format!("{run}-{form}.onnx");
             place.done(&format!("export {run} --onnx {file} --preprocess {form}"));
-            runs(&[script, &file, "odd.jsonl", bound, most]);
+            checks.extend([file, predicted.clone(), bound.to_owned(), most.to_owned()]);
         }
         place.done(&format!("export {run} --pytorch {run}.py"));
         runs(&["-m", "py_compile", &format!("{run}.py")]);
     }
+    let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
+    runs(&checks);
 }
