@@ -7,7 +7,8 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
+    thread,
 };
 
 use emberlens::config;
@@ -291,36 +292,51 @@ fn run(place: &Place, line: &str) -> Ran {
 
 #[test]
 fn every_command_of_the_papers_runs() {
-    let mut count = 0;
-    for page in papers() {
-        let file = name(&page);
-        let is_guide = file == "README.md" || page.parent() == Some(&root().join("docs"));
-        if !is_guide || NOT_RUN.contains(&file.as_str()) {
-            continue;
-        }
-        let text = fs::read_to_string(&page).expect("the page");
-        let lines = commands(&text);
-        if lines.is_empty() {
-            continue;
-        }
-        let place = Place::new();
-        copy(&prepared().path(""), &place.path(""));
-        for line in lines.iter().filter(|line| !line.starts_with(FETCHES)) {
-            if line.starts_with(SERVES) {
-                serve(&place, line);
-                continue;
-            }
-            let ran = run(&place, line);
-            assert!(
-                ran.code == Some(0),
-                "{file}: {line}\n{}\n{}",
-                ran.out,
-                ran.err
-            );
-            count += 1;
-        }
-    }
+    let is_guide = |page: &PathBuf| {
+        let file = name(page);
+        let is_page = file == "README.md" || page.parent() == Some(&root().join("docs"));
+        is_page && !NOT_RUN.contains(&file.as_str())
+    };
+    let pages = Mutex::new(papers().into_iter().filter(is_guide).collect::<Vec<_>>());
+    let next = || pages.lock().expect("no panic while it is held").pop();
+    // Two pages at once: this test takes longer than any other.
+    let work = || std::iter::from_fn(next).map(|page| run_page(&page)).sum();
+    let count: usize = thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers
+            .map(|worker| worker.join().expect("the commands run"))
+            .iter()
+            .sum()
+    });
     assert!(count > 40, "{count} commands");
+}
+
+/// Runs the commands of a page, and returns their number.
+fn run_page(page: &Path) -> usize {
+    let file = name(page);
+    let text = fs::read_to_string(page).expect("the page");
+    let lines = commands(&text);
+    if lines.is_empty() {
+        return 0;
+    }
+    let place = Place::new();
+    copy(&prepared().path(""), &place.path(""));
+    let mut count = 0;
+    for line in lines.iter().filter(|line| !line.starts_with(FETCHES)) {
+        if line.starts_with(SERVES) {
+            serve(&place, line);
+            continue;
+        }
+        let ran = run(&place, line);
+        assert!(
+            ran.code == Some(0),
+            "{file}: {line}\n{}\n{}",
+            ran.out,
+            ran.err
+        );
+        count += 1;
+    }
+    count
 }
 
 #[test]
