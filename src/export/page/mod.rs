@@ -152,7 +152,7 @@ fn content(checkpoints: &[Checkpoint], caveats: &[String]) -> Markup {
             input type="file" id="folder" webkitdirectory;
             label.action for="folder" { "Choose a folder" }
             button.action type="button" id="open-camera" { "Camera" }
-            p { "or drop images or folders here" }
+            p { "or drop images here" }
             p id="state" role="status" { "Starting" }
         }
         section id="results" hidden {

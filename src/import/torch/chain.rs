@@ -2,7 +2,7 @@
 
 use notebook_reader::{Object, Origin, Place, Trace, Value};
 
-use super::calls::{Made, root};
+use super::calls::{Made, maker, root};
 
 /// Maximum number of layers.
 const MOST_STEPS: usize = 2_000;
@@ -99,7 +99,7 @@ fn is_output(trace: &Trace, value: &Value) -> bool {
 fn back<'t>(trace: &'t Trace, number: usize, steps: &mut Vec<Step<'t>>) -> Option<Value> {
     let made = Made::of(trace, number)?;
     let first = made.argument(0, "input").map(|input| input.value.clone());
-    if let Some(layer) = super::calls::maker(trace, &made.call.callee) {
+    if let Some(layer) = maker(trace, &made.call.callee) {
         let mut layers = Vec::new();
         expand(trace, &Value::Opaque(layer.number), MOST_DEPTH, &mut layers);
         steps.extend(layers.into_iter().rev());
@@ -119,7 +119,7 @@ fn back<'t>(trace: &'t Trace, number: usize, steps: &mut Vec<Step<'t>>) -> Optio
 
 /// Adds a layer, or those of a `Sequential`.
 pub(super) fn expand<'t>(trace: &'t Trace, layer: &Value, depth: usize, steps: &mut Vec<Step<'t>>) {
-    let Some(made) = super::calls::maker(trace, layer) else {
+    let Some(made) = maker(trace, layer) else {
         if let Some(opaque) = trace.opaque(layer) {
             steps.push(Step::Unknown(opaque.place));
         }

@@ -20,6 +20,9 @@ const WITHOUT_NORMS: [&str; 5] = [
     "dinov2_s",
 ];
 
+/// Epochs of a phase whose own number isn't known.
+const EPOCHS: usize = 10;
+
 /// Sets epochs, frozen layers and phases.
 pub(super) fn import(import: &mut Import<'_>, run: &Run<'_>, network: &Network<'_>) {
     let mut phases = Vec::new();
@@ -57,11 +60,15 @@ pub(super) fn import(import: &mut Import<'_>, run: &Run<'_>, network: &Network<'
         }
         return;
     }
+    for (stretch, _) in phases.iter().filter(|(own, _)| own.epochs.is_none()) {
+        let what = "the number of epochs of a loop";
+        import.unclear(stretch.place, what, format!("{EPOCHS} in its phase"));
+    }
     let first = optimizer::rate_of(import.trace, &run.stretches[0]).map(|(rate, _)| rate);
     let lines = phases.into_iter().map(|(stretch, freeze)| {
         let mut table = Table::new();
         let freeze = freeze.map_or_else(|| "none".to_owned(), |(freeze, _)| freeze);
-        let epochs = stretch.epochs.unwrap_or(10) as i64;
+        let epochs = stretch.epochs.unwrap_or(EPOCHS) as i64;
         table.insert("epochs".to_owned(), epochs.into());
         table.insert("freeze".to_owned(), freeze.into());
         let rate = optimizer::rate_of(import.trace, stretch);

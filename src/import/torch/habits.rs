@@ -1,14 +1,8 @@
 //! What a training loop does beside its steps, and what it forgets.
 
-use notebook_reader::{Event, Object, Trace, Value};
+use notebook_reader::{Event, Place};
 
-use super::{
-    calls::{Made, root},
-    chain::Step,
-    described::Network,
-    loaders::Images,
-    training::Run,
-};
+use super::{calls::Made, chain::Step, described::Network, loaders::Images, training::Run};
 use crate::import::{arguments::Import, findings::Mistake};
 
 /// Sets what a loop has beside its steps, and reports what is missing in it.
@@ -48,6 +42,17 @@ pub(super) fn import(
         let here = "`best/` has those of the epoch with the best val_accuracy, `last/` the last";
         import.differs(place, what, here);
     }
+    clipping(import, &calls);
+    let half = trace
+        .calls()
+        .any(|call| ["autocast", "GradScaler"].contains(&&*call.name));
+    if half {
+        import.none(place, "mixed precision", "single precision");
+    }
+}
+
+/// Sets the largest norm of a gradient.
+fn clipping(import: &mut Import<'_>, calls: &[Made<'_>]) {
     if let Some(clip) = calls
         .iter()
         .find(|made| made.name().starts_with("clip_grad_norm"))
@@ -67,33 +72,15 @@ pub(super) fn import(
             "`train.clip_norm` clips the whole gradient",
         );
     }
-    let half = trace
-        .calls()
-        .any(|call| ["autocast", "GradScaler"].contains(&&*call.name));
-    if half {
-        import.none(place, "mixed precision", "single precision");
-    }
 }
 
 /// Whether the network is in the right mode: validated in that of evaluation, and trained on in
 /// that of training.
-fn mode(
-    import: &mut Import<'_>,
-    calls: &[Made<'_>],
-    images: &Images<'_>,
-    place: notebook_reader::Place,
-) {
+fn mode(import: &mut Import<'_>, calls: &[Made<'_>], images: &Images<'_>, place: Place) {
     let trace = import.trace;
-    let is_of_network = |made: &&Made<'_>| {
-        trace
-            .receiver(made.call)
-            .is_some_and(|of| is_network(trace, &root(trace, of)))
-    };
     let called = |name: &str| {
-        calls
-            .iter()
-            .filter(is_of_network)
-            .any(|made| made.name() == name)
+        let is_it = |made: &Made<'_>| made.name() == name && trace.receiver(made.call).is_some();
+        calls.iter().any(is_it)
     };
     let here = "dropout and batch norms know what they are used for";
     if images.validation.is_some() && !called("eval") {
@@ -105,12 +92,5 @@ fn mode(
         let what = "the network is never put back into `train()`: from the second epoch on \
                     there is no dropout, and batch norms don't learn";
         import.mistake(Mistake::WrongMode, place, what, here);
-    }
-}
-
-fn is_network(trace: &Trace, value: &Value) -> bool {
-    match trace.object(value) {
-        Some(Object::Instance { .. }) => true,
-        _ => matches!(value, Value::Opaque(_)),
     }
 }

@@ -1,20 +1,19 @@
 //! The loss, and the weights of classes in it.
 
-use notebook_reader::{Trace, Value};
+use notebook_reader::{Origin, Place, Trace, Value};
 
-use super::{calls::Made, described::Network, loaders::Images, training::Run};
+use super::{
+    calls::{Made, root},
+    described::Network,
+    training::Run,
+};
 use crate::import::{
     arguments::{Import, number},
     findings::Mistake,
 };
 
 /// Sets the loss.
-pub(super) fn import<'t>(
-    import: &mut Import<'t>,
-    run: &Run<'t>,
-    images: &Images<'t>,
-    network: &Network<'t>,
-) {
+pub(super) fn import<'t>(import: &mut Import<'t>, run: &Run<'t>, network: &Network<'t>) {
     let made = run.criterion.unwrap_or(run.loss);
     let is_function = run.criterion.is_none();
     let place = made.place;
@@ -48,7 +47,7 @@ pub(super) fn import<'t>(
         first.filter(|_| !is_function)
     });
     if let Some(argument) = weight.filter(|own| own.value != Value::None) {
-        class_weights(import, &argument.value, argument.place, images);
+        class_weights(import, &argument.value, argument.place);
     }
     accumulated(import, run);
 }
@@ -87,18 +86,9 @@ fn fits_output(import: &mut Import<'_>, made: &Made<'_>, network: &Network<'_>) 
 }
 
 /// Weights by number, whose classes aren't known, or computed ones.
-fn class_weights(
-    import: &mut Import<'_>,
-    value: &Value,
-    place: notebook_reader::Place,
-    images: &Images<'_>,
-) {
+fn class_weights(import: &mut Import<'_>, value: &Value, place: Place) {
     let trace = import.trace;
     let listed = weights_in(trace, value);
-    let classes = images
-        .train
-        .as_ref()
-        .map_or("", |_| "in the order of their names, from 0");
     match listed {
         Some(weights) => {
             let weights: Vec<_> = weights
@@ -107,9 +97,8 @@ fn class_weights(
                 .map(|(class, weight)| format!("{class}: {weight}"))
                 .collect();
             let what = format!("class weights by number: {}", weights.join(", "));
-            let here = format!(
-                "numbers count the class folders {classes}: set `train.class_weights` by name"
-            );
+            let here = "numbers count the class folders in the order of their names, from 0: set \
+                        `train.class_weights` by name";
             import.unclear(place, what, here);
         }
         None => {
@@ -127,7 +116,7 @@ fn class_weights(
 
 /// Returns the numbers of a list, or of a tensor made of one.
 fn weights_in(trace: &Trace, value: &Value) -> Option<Vec<f64>> {
-    let mut value = super::calls::root(trace, value);
+    let mut value = root(trace, value);
     for _ in 0..4 {
         if let Some(values) = trace.sequence(&value) {
             return values.iter().map(number).collect();
@@ -148,7 +137,7 @@ fn accumulated(import: &mut Import<'_>, run: &Run<'_>) {
     let found = trace.opaques[run.stretches[0].opaques.clone()]
         .iter()
         .find_map(|opaque| {
-            let notebook_reader::Origin::Computed {
+            let Origin::Computed {
                 operation: "/",
                 from,
             } = &opaque.origin

@@ -32,7 +32,7 @@ pub(super) fn import(import: &mut Import<'_>) -> Result<(), ImportError> {
     let network = network::import(import, &run);
     transforms::import(import, &images, &network);
     freezing::import(import, &run, &network);
-    loss::import(import, &run, &images, &network);
+    loss::import(import, &run, &network);
     optimizer::import(import, &run);
     habits::import(import, &run, &images, &network);
     Ok(())

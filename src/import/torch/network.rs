@@ -95,11 +95,9 @@ fn is_pretrained(made: &Made<'_>) -> bool {
         made.call.argument("weights"),
         first,
     ];
-    given.into_iter().flatten().any(|argument| {
-        !matches!(argument.value, Value::None | Value::Bool(false))
-            && argument.place != Place::default()
-            || matches!(argument.value, Value::Bool(true))
-    })
+    let is_off = |value: &Value| matches!(value, Value::None | Value::Bool(false));
+    let mut given = given.into_iter().flatten();
+    given.any(|argument| !is_off(&argument.value))
 }
 
 /// Sets the architecture, its weights and the head.

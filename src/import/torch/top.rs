@@ -9,7 +9,10 @@ use super::{
     plain,
     training::Run,
 };
-use crate::import::{arguments::Import, head::Head};
+use crate::import::{
+    arguments::{Import, count},
+    head::Head,
+};
 
 /// Names of a network's last layers.
 const NAMES: [&str; 8] = [
@@ -58,8 +61,7 @@ pub(super) fn import<'t>(
             own(import, base, head, base.made.place);
             let classes = base.made.call.argument("num_classes");
             let is_given = classes.is_some() || is_reset(trace, base);
-            let units = base.made.call.argument("num_classes");
-            let units = units.and_then(|own| crate::import::arguments::count(&own.value));
+            let units = classes.and_then(|own| count(&own.value));
             head.dense(units, String::new(), base.made.place);
             if !is_given {
                 let what = format!(

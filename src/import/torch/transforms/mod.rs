@@ -19,7 +19,7 @@ use super::{
 use crate::import::{arguments::Import, findings::Mistake};
 
 /// Changes that leave parts of an image without pixels, which torchvision makes black.
-const MOVING: [&str; 4] = ["RandomRotation", "RandomAffine", "RandomPerspective", "pad"];
+const MOVING: [&str; 3] = ["RandomRotation", "RandomAffine", "RandomPerspective"];
 
 /// Sets size, augmentation and normalization.
 pub(super) fn import<'t>(import: &mut Import<'t>, images: &Images<'t>, network: &Network<'t>) {
@@ -58,18 +58,10 @@ pub(super) fn import<'t>(import: &mut Import<'t>, images: &Images<'t>, network: 
     for made in &own {
         augment(import, made, None);
     }
-    if MOVING
-        .iter()
-        .any(|name| own.iter().any(|made| made.name() == *name))
-    {
-        let at = own
-            .iter()
-            .find(|made| MOVING.contains(&made.name()))
-            .map_or(train.loader.place, |made| made.place);
+    if let Some(moving) = own.iter().find(|made| MOVING.contains(&made.name())) {
         let note = "black, torchvision's default";
-        import
-            .recipe
-            .set_noted("augment.fill_mode", "constant", at, note);
+        let key = "augment.fill_mode";
+        import.recipe.set_noted(key, "constant", moving.place, note);
     }
     normalize(import, &own, train, network);
 }
