@@ -432,6 +432,46 @@ fn every_link_of_the_papers_leads_somewhere() {
 }
 
 #[test]
+fn every_source_file_of_the_papers_is_there_with_what_they_say_of_it() {
+    let rooms = ["src/", "crates/", "scripts/", "tests/", "python/"];
+    let (mut faults, mut count) = (Vec::new(), 0);
+    for page in papers() {
+        // The changelog tells of files as they were.
+        if name(&page) == "CHANGELOG.md" {
+            continue;
+        }
+        let text = fs::read_to_string(&page).expect("the page");
+        let mut before = [""; 2];
+        for (at, piece) in text.split('`').enumerate() {
+            let is_path = at % 2 == 1 && rooms.iter().any(|room| piece.starts_with(room));
+            // A name in capitals stands for one that a reader chooses; a space, for a command.
+            let is_one = !piece.contains(|letter: char| "*<{ ".contains(letter))
+                && !piece.contains("/NAME.")
+                && !piece.contains("/SECTION.");
+            if is_path && is_one {
+                count += 1;
+                let source = fs::read_to_string(root().join(piece));
+                // "`Item` in `file`".
+                let item = before[1].trim() == "in" && !before[0].contains(['/', '.']);
+                let item = before[0].rsplit("::").next().filter(|_| item);
+                match (source, item) {
+                    (Ok(source), Some(item)) if !source.contains(item) => {
+                        faults.push(format!("{}: `{item}` isn't in {piece}", name(&page)));
+                    }
+                    (Err(_), _) if !root().join(piece).exists() => {
+                        faults.push(format!("{}: {piece} isn't there", name(&page)));
+                    }
+                    _ => {}
+                }
+            }
+            before = [before[1], piece];
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(count > 100, "{count} files");
+}
+
+#[test]
 fn every_page_is_in_the_book_and_every_image_on_a_page() {
     let book = root().join("docs");
     let summary = fs::read_to_string(book.join("SUMMARY.md")).expect("the summary");
