@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Checkpoint, CheckpointError, Meta, RunFolder, damaged, decisions::check_decisions, load,
@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     base::{
-        io::files::{sha256_hex, with_path, write_atomic},
+        io::{
+            files::{sha256_hex, with_path, write_atomic},
+            sealed,
+        },
         words::listed,
     },
     metrics::{Coverage, Threshold},
@@ -29,9 +32,6 @@ const LIST: &str = "ensemble.json";
 /// Start of the names of a learning curve's run folders.
 const FRACTION: &str = "fraction-";
 
-/// Field with the digest of all others.
-const DIGEST: &str = "sha256";
-
 /// The networks of a run, as `ensemble.json` lists them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +41,15 @@ pub struct Ensemble {
     /// What was fitted to all of them together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibration: Option<Calibration>,
+}
+
+/// The content of `ensemble.json`.
+#[derive(Serialize)]
+struct Sealed<'a> {
+    #[serde(flatten)]
+    list: &'a Ensemble,
+    /// SHA-256 of the other fields.
+    sha256: String,
 }
 
 impl Ensemble {
@@ -96,18 +105,7 @@ impl Ensemble {
             Err(error) => return Err(with_path(&error, "can't read", &list).into()),
         };
         let wrong = |reason: String| damaged(path, format!("{LIST}: {reason}"));
-        let mut fields: Map<String, Value> =
-            serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        // Those of earlier versions have none.
-        if let Some(found) = fields.remove(DIGEST)
-            && found != digest(&fields)
-        {
-            let reason = format!(
-                "`{DIGEST}`: found that of another content, expected the SHA-256 of this one; it \
-                 was changed since the run wrote it; put it back as it was"
-            );
-            return Err(wrong(reason));
-        }
+        let fields = sealed::open(&text).map_err(wrong)?;
         let found: Self = serde_json::from_value(Value::Object(fields))
             .map_err(|error| wrong(error.to_string()))?;
         let is_name = |name: &String| Path::new(name).file_name() == Some(name.as_ref());
@@ -138,12 +136,11 @@ impl Ensemble {
     /// # Errors
     /// Returns an error if the file can't be written.
     pub fn write(&self, run: &RunFolder) -> Result<(), CheckpointError> {
-        // The digest is of what will be read: a number may have another text after a round trip.
-        let plain = serde_json::to_vec(self).expect("plain values are JSON");
-        let mut fields: Map<String, Value> =
-            serde_json::from_slice(&plain).expect("a struct is a map");
-        fields.insert(DIGEST.to_owned(), digest(&fields).into());
-        Ok(write_atomic(&run.path().join(LIST), &pretty(&fields))?)
+        let sealed = Sealed {
+            list: self,
+            sha256: sealed::digest_of(self),
+        };
+        Ok(write_atomic(&run.path().join(LIST), &pretty(&sealed))?)
     }
 
     /// Returns the run folder of each member of the run in the folder `path`.
@@ -303,11 +300,6 @@ impl Networks {
             .filter(|kept| kept.networks == digests(found))
             .unwrap_or_default())
     }
-}
-
-/// Returns the SHA-256 of fields as compact JSON.
-fn digest(fields: &Map<String, Value>) -> String {
-    sha256_hex(&serde_json::to_vec(fields).expect("a value is JSON"))
 }
 
 /// What `calibrate` has fitted to the networks of a run together.

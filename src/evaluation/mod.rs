@@ -9,10 +9,9 @@ mod folds;
 pub mod images;
 mod measured;
 pub mod page;
-pub mod place;
-pub mod predictions;
 pub mod predictor;
 pub mod reconstruction;
+mod results;
 pub mod runs;
 pub mod slices;
 mod subset;
@@ -28,6 +27,7 @@ pub use comparison::{RunComparison, corrected};
 pub use curve::{CurvePoint, LearningCurve, Trained};
 pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
 pub use measured::Measured;
+pub use results::{place, predictions};
 pub use slices::Slicing;
 pub use unseen::Unseen;
 
@@ -35,12 +35,13 @@ use self::{
     decisions::{Decisions, Unlike},
     images::EvalSet,
     predictor::{Predictor, loss_reasons},
+    results::document,
     slices::FileFacts,
     subset::Subset,
     unseen::{CopyRow, copies_of_known},
 };
 use crate::{
-    base::{io::files::write_atomic, names},
+    base::names,
     checkpoint::Meta,
     data::{
         Listed,
@@ -53,15 +54,6 @@ use crate::{
     record::LISTED_CLASSES,
     report::class_counts::absent_words,
 };
-
-/// The content of `metrics.json`.
-#[derive(Serialize)]
-struct Summarized<'a> {
-    /// The summary of the report.
-    summary: &'a [String],
-    #[serde(flatten)]
-    evaluation: &'a Evaluation,
-}
 
 /// The result of an evaluation, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -243,12 +235,8 @@ impl Evaluation {
     pub fn write(&self, folder: &Path, summary: &[String]) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("can't create {}", names::of_path(folder)))?;
-        let metrics = Summarized {
-            summary,
-            evaluation: self,
-        };
-        let metrics = serde_json::to_string_pretty(&metrics)? + "\n";
-        write_atomic(&folder.join("metrics.json"), metrics.as_bytes())?;
+        let rows = self.predictions_csv()?;
+        document::write(folder, summary, self, (predictions::FILE, &rows))?;
         place::write_rows(&folder.join("skipped.csv"), &self.skipped)?;
         place::write_rows(&folder.join("damaged.csv"), &self.damaged)?;
         let copies: Vec<CopyRow> = self
@@ -259,11 +247,7 @@ impl Evaluation {
             .filter_map(|(image, copy)| CopyRow::of(&image.path, copy))
             .collect();
         place::write_rows(&folder.join("copies.csv"), &copies)?;
-        place::write_rows(&folder.join("slices.csv"), &self.slice_rows())?;
-        Ok(write_atomic(
-            &folder.join("predictions.csv"),
-            &self.predictions_csv()?,
-        )?)
+        place::write_rows(&folder.join("slices.csv"), &self.slice_rows())
     }
 
     /// Returns the evaluation as a JSON document.

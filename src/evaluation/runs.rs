@@ -7,10 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use walkdir::WalkDir;
 
-use super::images::OUT_OF_FOLD;
+use super::{images::OUT_OF_FOLD, results::document};
 use crate::{
     base::{
         names,
@@ -193,9 +195,8 @@ impl Run {
             Err(error) => run.faults.push(error.to_string()),
         }
         for part in ["test", OUT_OF_FOLD, "val"] {
-            let path = folder.join("evaluation").join(part).join("metrics.json");
-            if run.measured_on.is_none() && path.is_file() {
-                run.read_metrics(part, &path);
+            if run.measured_on.is_none() {
+                run.read_metrics(part, &folder.join("evaluation").join(part));
             }
         }
         run
@@ -248,14 +249,22 @@ impl Run {
         self.seconds_per_epoch = (self.epochs > 0).then(|| seconds / self.epochs as f64);
     }
 
-    fn read_metrics(&mut self, part: &str, path: &Path) {
-        let read = fs::read_to_string(path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| {
-                serde_json::from_str::<Metrics>(&text).map_err(|error| error.to_string())
-            });
+    /// Reads the figures of the `part` that an evaluation measured into `folder`, if there are any.
+    fn read_metrics(&mut self, part: &str, folder: &Path) {
+        let metrics = |fields: Map<String, Value>| {
+            let found = serde_json::from_value::<Metrics>(fields.into());
+            let wrong = || {
+                format!(
+                    "can't read {}",
+                    names::of_path(&folder.join(document::FILE))
+                )
+            };
+            found.with_context(wrong)
+        };
+        let read = document::read(folder).and_then(|fields| fields.map(metrics).transpose());
         match read {
-            Ok(found) => {
+            Ok(None) => {}
+            Ok(Some(found)) => {
                 self.measured_on = Some(part.to_owned());
                 self.images = Some(found.images);
                 self.metrics = found.metrics;
@@ -264,9 +273,7 @@ impl Run {
                     .map(|unseen| unseen.metrics)
                     .unwrap_or_default();
             }
-            Err(error) => self
-                .faults
-                .push(format!("{error}: {}", names::of_path(path))),
+            Err(error) => self.faults.push(format!("{error:#}")),
         }
     }
 

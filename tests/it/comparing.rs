@@ -48,6 +48,18 @@ fn runs_are_compared_by_figures_and_by_the_options_that_differ() {
     let fault = runs[2]["faults"][0].as_str().unwrap_or_default();
     assert!(fault.contains("evaluation/test/metrics.json"), "{fault}");
 
+    // Figures that were edited are told, not shown.
+    let of_slow = "checkpoints/slow/evaluation/test/metrics.json";
+    place.replace(of_slow, "\"images\": 12", "\"images\": 13");
+    let runs = place.done("runs --json").json()["runs"].take();
+    let slow = &runs.as_array().expect("a list")[2];
+    assert!(slow["images"].is_null(), "{slow}");
+    let fault = slow["faults"][0].as_str().unwrap_or_default();
+    assert!(
+        fault.contains("it was changed since it was written"),
+        "{fault}"
+    );
+
     let table = place.done("runs checkpoints --html runs.html");
     let head = table.out.lines().next().unwrap_or_default().to_owned();
     for column in ["Unseen", "train.optimizer.learning_rate", "Can't be read"] {

@@ -105,6 +105,12 @@ fn a_run_without_folds_says_who_judges_instead() {
         "run/evaluation/out-of-fold/predictions.csv",
         "path,class\nx,a\n",
     );
+    place.run("inspect --run run").exits(
+        1,
+        "found another content than the one whose SHA-256 is in metrics.json beside it",
+    );
+    // An earlier version left no digest.
+    std::fs::remove_file(place.path("run/evaluation/out-of-fold/metrics.json")).expect("removed");
     let ran = place.run("inspect --run run");
     ran.exits(
         1,

@@ -12,3 +12,4 @@ pub mod npy;
 mod partial;
 pub mod positioned;
 pub mod raw_file;
+pub mod sealed;

@@ -19,10 +19,11 @@ use super::{
     measured::Measured,
     place,
     predictor::Predictor,
+    results::document,
     subset::{SEED, groups},
 };
 use crate::{
-    base::{io::files::write_atomic, names},
+    base::names,
     checkpoint::Meta,
     data::{batches::dataset::ImageSet, listing::UNLABELED, load_listed, table, table::Skipped},
     metrics::{Estimate, Reconstruction, mean, roc_auc, roc_auc_difference, share},
@@ -221,21 +222,8 @@ impl Reconstructions {
     /// # Errors
     /// Returns an error if a file can't be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        #[derive(Serialize)]
-        struct Summarized<'a> {
-            summary: &'a [String],
-            #[serde(flatten)]
-            found: &'a Reconstructions,
-        }
         std::fs::create_dir_all(folder)
             .with_context(|| format!("can't create {}", names::of_path(folder)))?;
-        let summary = &self.sentences();
-        let metrics = serde_json::to_string_pretty(&Summarized {
-            summary,
-            found: self,
-        })? + "\n";
-        write_atomic(&folder.join("metrics.json"), metrics.as_bytes())?;
-        place::write_rows(&folder.join("skipped.csv"), &self.skipped)?;
         let rows = self.set.images.iter().zip(&self.errors);
         let rows: Vec<Row> = rows
             .map(|(image, error)| Row {
@@ -245,10 +233,9 @@ impl Reconstructions {
                 unlike: self.threshold.as_ref().map(|of| of.is_unlike(*error)),
             })
             .collect();
-        Ok(write_atomic(
-            &folder.join("errors.csv"),
-            &table::to_csv(&rows),
-        )?)
+        let rows = table::to_csv(&rows);
+        document::write(folder, &self.sentences(), self, ("errors.csv", &rows))?;
+        place::write_rows(&folder.join("skipped.csv"), &self.skipped)
     }
 
     /// Returns the figures as a JSON document.

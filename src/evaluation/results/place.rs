@@ -4,9 +4,8 @@ use std::{fs, io::ErrorKind, path::Path, path::PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::images::OUT_OF_FOLD;
+use super::document;
 use crate::{
     base::{
         io::files::{held_leftovers_only, write_atomic},
@@ -14,6 +13,7 @@ use crate::{
         usage::UsageError,
     },
     data::table,
+    evaluation::images::OUT_OF_FOLD,
     report,
 };
 
@@ -78,8 +78,7 @@ pub fn chosen(out: &Path, digest: &str) -> Result<PathBuf, UsageError> {
 pub fn summary(run: &Path, checkpoint: &Path) -> Vec<String> {
     let of_images = |images: &str| {
         let folder = run.join("evaluation").join(name(images, checkpoint));
-        let metrics: Value =
-            serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
+        let metrics = document::read(&folder).ok()??;
         serde_json::from_value(metrics.get("summary")?.clone()).ok()
     };
     ["test", "val", OUT_OF_FOLD]
@@ -90,8 +89,7 @@ pub fn summary(run: &Path, checkpoint: &Path) -> Vec<String> {
 
 /// Returns the digest of the images that the evaluation in this folder measured, if it is known.
 fn digest_in(folder: &Path) -> Option<String> {
-    let metrics: Value =
-        serde_json::from_slice(&fs::read(folder.join("metrics.json")).ok()?).ok()?;
+    let metrics = document::read(folder).ok()??;
     Some(metrics.get("data")?.get("blake3")?.as_str()?.to_owned())
 }
 
@@ -100,7 +98,10 @@ fn digest_in(folder: &Path) -> Option<String> {
 ///
 /// # Errors
 /// Returns an error if the file can't be written or removed.
-pub(super) fn write_rows(path: &Path, rows: &[impl Serialize]) -> anyhow::Result<()> {
+pub(in crate::evaluation) fn write_rows(
+    path: &Path,
+    rows: &[impl Serialize],
+) -> anyhow::Result<()> {
     if !rows.is_empty() {
         return Ok(write_atomic(path, &table::to_csv(rows))?);
     }

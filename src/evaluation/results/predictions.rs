@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{Evaluation, images::OUT_OF_FOLD};
+use super::document;
 use crate::{
     base::{
         io::{
@@ -18,10 +18,14 @@ use crate::{
     },
     checkpoint::{Ensemble, check_run, read_meta, resolve},
     data::table::read_split,
+    evaluation::{Evaluation, images::OUT_OF_FOLD},
     inspect::HeldOut,
     metrics::{argmax, most},
     record::LISTED_CLASSES,
 };
+
+/// Name of the file with a row for each image.
+pub(in crate::evaluation) const FILE: &str = "predictions.csv";
 
 /// Columns of `predictions.csv` before the fold and the probabilities.
 const HEAD: [&str; 3] = ["path", "label", "predicted"];
@@ -39,7 +43,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// Never fails in practice: rows are written to memory.
-    pub(super) fn predictions_csv(&self) -> anyhow::Result<Vec<u8>> {
+    pub(in crate::evaluation) fn predictions_csv(&self) -> anyhow::Result<Vec<u8>> {
         let is_whole = self.classes.len() <= LISTED_CLASSES;
         let name = |class: usize| of_text(&self.classes[class]);
         let mut writer = csv::Writer::from_writer(Vec::new());
@@ -93,14 +97,14 @@ impl Evaluation {
 
 /// Returns the path of the out-of-fold predictions of a run, whether there are any or not.
 pub fn out_of_fold_path(run: &Path) -> PathBuf {
-    let folder = run.join("evaluation").join(OUT_OF_FOLD);
-    folder.join("predictions.csv")
+    run.join("evaluation").join(OUT_OF_FOLD).join(FILE)
 }
 
 /// Reads the out-of-fold predictions of a run, or returns `None` if there are none.
 ///
 /// # Errors
-/// Returns an error if the file can't be read or has other columns than an evaluation writes.
+/// Returns an error if the file can't be read, has other columns than an evaluation writes, or was
+/// changed since.
 pub fn out_of_fold(run: &Path) -> anyhow::Result<Option<HeldOut>> {
     let path = out_of_fold_path(run);
     if !path.is_file() {
@@ -112,7 +116,9 @@ pub fn out_of_fold(run: &Path) -> anyhow::Result<Option<HeldOut>> {
             of_path(&path)
         )
     };
-    let (classes, by_path) = read(&path).with_context(wrong)?;
+    let folder = path.parent().expect("in a folder");
+    let text = document::read_beside(folder, FILE).with_context(wrong)?;
+    let (classes, by_path) = read(&text).with_context(wrong)?;
     // All folds have the same images.
     let networks = Ensemble::open(run)?.map(|ensemble| ensemble.networks(run));
     let networks = networks.transpose()?.unwrap_or_default();
@@ -140,8 +146,8 @@ pub fn out_of_fold(run: &Path) -> anyhow::Result<Option<HeldOut>> {
 type Probabilities = (Vec<String>, BTreeMap<String, Vec<(usize, f64)>>);
 
 /// Reads a `predictions.csv`; see [`Evaluation::predictions_csv`].
-fn read(path: &Path) -> anyhow::Result<Probabilities> {
-    let mut reader = csv::Reader::from_path(path)?;
+fn read(text: &[u8]) -> anyhow::Result<Probabilities> {
+    let mut reader = csv::Reader::from_reader(text);
     let head: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     if !head.iter().take(HEAD.len()).eq(HEAD.iter()) {
         let (found, expected) = (head.join(", "), HEAD.join(", "));
@@ -196,8 +202,6 @@ mod tests {
 
     #[test]
     fn probabilities_of_few_classes_and_of_many_are_read() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("predictions.csv");
         let ranked = "x/1.png,a,b,2,0.5,c,0.25,a,0.125,e,0.0625,d,0.03125\n";
         for (text, classes, row) in [
             (
@@ -214,8 +218,7 @@ mod tests {
                 vec![(0, 0.5), (1, 0.25), (2, 0.125), (3, 0.0625), (4, 0.03125)],
             ),
         ] {
-            crate::base::io::files::write_atomic(&path, text.as_bytes()).expect("written");
-            let (found, rows) = read(&path).expect("whole");
+            let (found, rows) = read(text.as_bytes()).expect("whole");
             assert_eq!(
                 (found, &rows["x/1.png"]),
                 (classes.iter().map(ToString::to_string).collect(), &row)
@@ -228,8 +231,7 @@ mod tests {
                 "found half, expected a probability",
             ),
         ] {
-            crate::base::io::files::write_atomic(&path, text.as_bytes()).expect("written");
-            let error = read(&path).expect_err("wrong").to_string();
+            let error = read(text.as_bytes()).expect_err("wrong").to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
