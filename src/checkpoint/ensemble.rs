@@ -264,9 +264,10 @@ impl Networks {
     /// As [`Self::load`], and if they are those of an autoencoder.
     pub fn load_classifiers(&self) -> Result<Vec<Checkpoint>, CheckpointError> {
         let found = self.load()?;
-        match found[0].meta.is_autoencoder() {
-            true => Err(CheckpointError::Autoencoder(self.folder.clone())),
-            false => Ok(found),
+        if found[0].meta.is_autoencoder() {
+            Err(CheckpointError::Autoencoder(self.folder.clone()))
+        } else {
+            Ok(found)
         }
     }
 

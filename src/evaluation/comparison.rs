@@ -165,9 +165,10 @@ impl Evaluation {
                 of.with.clone(),
                 of.images.to_string(),
                 format!("{:.4}", of.accuracy),
-                match low.is_nan() {
-                    true => format!("{value:+.4} [-]"),
-                    false => format!("{value:+.4} [{low:+.4}, {high:+.4}]"),
+                if low.is_nan() {
+                    format!("{value:+.4} [-]")
+                } else {
+                    format!("{value:+.4} [{low:+.4}, {high:+.4}]")
                 },
                 of.found.only_second_right.to_string(),
                 of.found.only_first_right.to_string(),
@@ -201,19 +202,20 @@ impl Evaluation {
                 (!names.is_empty()).then(|| format!("{listed} {verb} {word} than this run"))
             })
             .collect();
-        match found.is_empty() {
-            true => format!(
+        if found.is_empty() {
+            format!(
                 "Corrected for {count} tests (Holm), none differs from this run by more than \
                  chance."
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "Corrected for {count} tests (Holm), {} on images like these{}.",
                 found.join(", and "),
                 match num_others {
                     0 => "",
                     _ => "; of the others, chance alone often does as much",
                 }
-            ),
+            )
         }
     }
 }

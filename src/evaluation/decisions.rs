@@ -128,9 +128,12 @@ impl Decisions {
 
     /// Describes each decision in a line.
     pub fn words(&self) -> Vec<String> {
-        let shown = |estimate: Estimate| match estimate.value.is_nan() {
-            true => "unknown, as there is no image to tell".to_owned(),
-            false => estimate.in_brackets(),
+        let shown = |estimate: Estimate| {
+            if estimate.value.is_nan() {
+                "unknown, as there is no image to tell".to_owned()
+            } else {
+                estimate.in_brackets()
+            }
         };
         let threshold = self.threshold.as_ref().map(|at| {
             let AtThreshold {
@@ -176,12 +179,11 @@ pub(super) fn alarm_words(
     share: Estimate,
 ) -> &'static str {
     let chance = || Rank::of_rate(rate, fitted_on).chance_of_at_most(total - alarms, total);
-    match share.low > rate && chance() < SELDOM {
-        true => {
-            ". That is more than chance explains: these images are of another kind than the \
+    if share.low > rate && chance() < SELDOM {
+        ". That is more than chance explains: these images are of another kind than the \
              validation images"
-        }
-        false => "",
+    } else {
+        ""
     }
 }
 

@@ -113,9 +113,10 @@ impl EvalSet {
 /// doesn't know a class.
 pub fn from_path(path: &Path, meta: &Meta, progress: &dyn Progress) -> anyhow::Result<EvalSet> {
     let (classes, is_autoencoder) = (&meta.classes, meta.is_autoencoder());
-    let unlabeled = match is_autoencoder {
-        true => Unlabeled::Taken,
-        false => Unlabeled::Refused,
+    let unlabeled = if is_autoencoder {
+        Unlabeled::Taken
+    } else {
+        Unlabeled::Refused
     };
     let listing = list_with(path, &Exclude::default(), unlabeled)?;
     if let Some(Unknown { names, meant, .. }) =
@@ -152,9 +153,10 @@ pub fn from_path(path: &Path, meta: &Meta, progress: &dyn Progress) -> anyhow::R
         names::for_file(&names::of_os(name))
     });
     // Those of the run's own images.
-    let name = match ["test", "val", OUT_OF_FOLD].contains(&name.as_str()) {
-        true => format!("data-{name}"),
-        false => name,
+    let name = if ["test", "val", OUT_OF_FOLD].contains(&name.as_str()) {
+        format!("data-{name}")
+    } else {
+        name
     };
     Ok(told(
         EvalSet {

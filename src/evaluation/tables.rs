@@ -283,9 +283,12 @@ impl Evaluation {
                 "95 % ".to_owned(),
             ]
         }));
-        let range = |Estimate { low, high, .. }: &Estimate| match low.is_nan() && high.is_nan() {
-            true => "-".to_owned(),
-            false => format!("{} to {}", number(*low), number(*high)),
+        let range = |Estimate { low, high, .. }: &Estimate| {
+            if low.is_nan() && high.is_nan() {
+                "-".to_owned()
+            } else {
+                format!("{} to {}", number(*low), number(*high))
+            }
         };
         let cells = |estimate: &Estimate| [number(estimate.value), range(estimate)];
         let mut rows: Vec<Vec<String>> = Vec::new();

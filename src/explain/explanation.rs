@@ -70,9 +70,10 @@ pub(super) fn row(found: &Explanation) -> Vec<String> {
             ["no evidence", "-"].map(str::to_owned),
         ),
     };
-    let class = match found.class == found.label {
-        true => found.class.clone(),
-        false => format!("{} (predicted: {})", found.class, found.label),
+    let class = if found.class == found.label {
+        found.class.clone()
+    } else {
+        format!("{} (predicted: {})", found.class, found.label)
     };
     vec![
         found.path.clone(),

@@ -194,13 +194,15 @@ impl<'a> Work<'a> {
                     classes[index - start],
                     &probabilities[index - start],
                 );
-                let next = match !map.places_evidence() && probabilities[class] >= SURE {
-                    true => self.explainer.next_evidence(&image, class)?,
-                    false => None,
+                let next = if !map.places_evidence() && probabilities[class] >= SURE {
+                    self.explainer.next_evidence(&image, class)?
+                } else {
+                    None
                 };
-                let curves = match self.wanted.curves && map.has_evidence() {
-                    true => Some(self.explainer.curves(&image, class, map, self.rows.len())?),
-                    false => None,
+                let curves = if self.wanted.curves && map.has_evidence() {
+                    Some(self.explainer.curves(&image, class, map, self.rows.len())?)
+                } else {
+                    None
                 };
                 self.curves.extend(curves.clone());
                 self.write(

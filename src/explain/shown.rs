@@ -43,9 +43,10 @@ impl Explainer {
         let most = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]).then(b.cmp(a)));
         let class = class.or(most).unwrap_or_default();
         let map = self.explain(&image, &[class])?.swap_remove(0);
-        let next = match !map.places_evidence() && row[class] >= SURE {
-            true => self.next_evidence(&image, class)?,
-            false => None,
+        let next = if !map.places_evidence() && row[class] >= SURE {
+            self.next_evidence(&image, class)?
+        } else {
+            None
         };
         let (explainer, map) = next.unwrap_or_else(|| (self.clone(), map));
         let shape @ [height, width, _] = set.store.format().shape();

@@ -103,9 +103,10 @@ impl Comparison {
         } else {
             (first, second)
         };
-        let interval = match difference.low.is_nan() {
-            true => String::new(),
-            false => format!(" (95 %: {:+.4} to {:+.4})", difference.low, difference.high),
+        let interval = if difference.low.is_nan() {
+            String::new()
+        } else {
+            format!(" (95 %: {:+.4} to {:+.4})", difference.low, difference.high)
         };
         let test = match (self.are_grouped, self.p.is_nan()) {
             (false, _) => format!("McNemar {}", p_words(self.p)),
@@ -119,18 +120,18 @@ impl Comparison {
             counted(self.only_second_right as usize, "image"),
             self.only_first_right,
         );
-        let verdict = match self.p < LEVEL {
-            true => format!(
+        let verdict = if self.p < LEVEL {
+            format!(
                 "{better} is better than {worse} on images like these: chance alone would seldom \
                  do this"
-            ),
-            false if self.only_first_right == self.only_second_right => {
-                "Neither is better".to_owned()
-            }
-            false => format!(
+            )
+        } else if self.only_first_right == self.only_second_right {
+            "Neither is better".to_owned()
+        } else {
+            format!(
                 "This does not show that {better} is better than {worse}: chance alone often does \
                  as much"
-            ),
+            )
         };
         format!("{numbers}.\n{verdict}.")
     }
@@ -210,9 +211,12 @@ mod tests {
     fn where_images_come_in_groups_the_groups_decide() {
         let labels: Vec<usize> = (0..240).map(|index| index % 2).collect();
         let rows = |is_wrong: &dyn Fn(usize) -> bool| -> Vec<Vec<f32>> {
-            let row = |(index, label): (usize, &usize)| match (*label == 0) != is_wrong(index) {
-                true => vec![0.9, 0.1],
-                false => vec![0.1, 0.9],
+            let row = |(index, label): (usize, &usize)| {
+                if (*label == 0) != is_wrong(index) {
+                    vec![0.9, 0.1]
+                } else {
+                    vec![0.1, 0.9]
+                }
             };
             labels.iter().enumerate().map(row).collect()
         };

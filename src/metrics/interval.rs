@@ -43,18 +43,22 @@ impl Estimate {
     /// Formats the value and its interval as a cell of a table: `0.8290 [0.7510, 0.8870]`, with
     /// dashes for what does not exist.
     pub fn in_brackets(&self) -> String {
-        let number = |value: f64| match value.is_nan() {
-            true => "-".to_owned(),
-            false => format!("{value:.4}"),
+        let number = |value: f64| {
+            if value.is_nan() {
+                "-".to_owned()
+            } else {
+                format!("{value:.4}")
+            }
         };
-        match self.low.is_nan() {
-            true => format!("{} [-]", number(self.value)),
-            false => format!(
+        if self.low.is_nan() {
+            format!("{} [-]", number(self.value))
+        } else {
+            format!(
                 "{} [{}, {}]",
                 number(self.value),
                 number(self.low),
                 number(self.high)
-            ),
+            )
         }
     }
 
@@ -66,9 +70,10 @@ impl Estimate {
     /// As [`Self::in_words`], with so many digits.
     pub fn with_digits(&self, digits: usize) -> String {
         let Self { value, low, high } = self;
-        match low.is_nan() {
-            true => format!("{value:.digits$} (without an interval)"),
-            false => format!("{value:.digits$} (95 %: {low:.digits$} to {high:.digits$})"),
+        if low.is_nan() {
+            format!("{value:.digits$} (without an interval)")
+        } else {
+            format!("{value:.digits$} (95 %: {low:.digits$} to {high:.digits$})")
         }
     }
 }

@@ -124,13 +124,19 @@ impl Report {
         let of_class = |(class, name): (usize, &String)| {
             let scores = found.class(class);
             let drawn = |of: Measure| bootstrap.class_interval(of(&scores), class, of);
-            let ranked = |of: Measure| match classes.len() <= RANKED_CLASSES {
-                true => drawn(of),
-                false => Estimate::without_interval(of(&scores)),
+            let ranked = |of: Measure| {
+                if classes.len() <= RANKED_CLASSES {
+                    drawn(of)
+                } else {
+                    Estimate::without_interval(of(&scores))
+                }
             };
-            let share = |part: u64, all: u64, of: Measure| match are_alone {
-                true => wilson_or_nothing(part, all, of(&scores)),
-                false => drawn(of),
+            let share = |part: u64, all: u64, of: Measure| {
+                if are_alone {
+                    wilson_or_nothing(part, all, of(&scores))
+                } else {
+                    drawn(of)
+                }
             };
             let quiet = scores.others - (scores.predicted - scores.hits);
             let intervals = ClassIntervals {

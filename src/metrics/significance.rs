@@ -43,17 +43,19 @@ pub(super) fn two_sided(drawn: impl Iterator<Item = f64>) -> f64 {
         below += if value <= 0.0 { 1.0 } else { 0.0 };
         above += if value >= 0.0 { 1.0 } else { 0.0 };
     }
-    match count == 0.0 {
-        true => f64::NAN,
-        false => (2.0 * f64::min(below, above) / (count + 1.0)).min(1.0),
+    if count == 0.0 {
+        f64::NAN
+    } else {
+        (2.0 * f64::min(below, above) / (count + 1.0)).min(1.0)
     }
 }
 
 /// Formats a p-value in a sentence: `p = 0.0312`, or `p < 0.0001`.
 pub fn p_words(p: f64) -> String {
-    match p < 0.0001 {
-        true => "p < 0.0001".to_owned(),
-        false => format!("p = {p:.4}"),
+    if p < 0.0001 {
+        "p < 0.0001".to_owned()
+    } else {
+        format!("p = {p:.4}")
     }
 }
 

@@ -238,9 +238,10 @@ fn whisker(x: f64, ends: [f64; 2]) -> String {
 /// Returns a printable name, cut off after `letters` characters.
 pub(super) fn shortened(name: &str, letters: usize) -> String {
     let name = of_text(name);
-    match name.chars().count() > letters {
-        true => name.chars().take(letters - 1).chain(['…']).collect(),
-        false => name,
+    if name.chars().count() > letters {
+        name.chars().take(letters - 1).chain(['…']).collect()
+    } else {
+        name
     }
 }
 

@@ -26,13 +26,14 @@ pub fn count_words(classes: &[String], counts: &[usize]) -> String {
             .position(|other| *other == count)
             .map_or_else(String::new, |class| of_text(&classes[class]))
     };
-    let range = match least == most {
-        true => format!("{least} each"),
-        false => format!(
+    let range = if least == most {
+        format!("{least} each")
+    } else {
+        format!(
             "{least} ({}) to {most} ({}) each",
             one_of(least),
             one_of(most)
-        ),
+        )
     };
     format!("{} classes, {range}", classes.len())
 }
@@ -67,13 +68,14 @@ pub fn count_table(head: Vec<String>, classes: &[String], counts: &[Vec<usize>])
             .chain(counts.iter().map(ToString::to_string))
             .collect()
     };
-    let mut rows: Vec<Vec<String>> = match classes.len() > ALL {
-        false => classes
+    let mut rows: Vec<Vec<String>> = if classes.len() <= ALL {
+        classes
             .iter()
             .zip(counts)
             .map(|(class, counts)| row(class, counts))
-            .collect(),
-        true => vec![
+            .collect()
+    } else {
+        vec![
             row(
                 "the least of a class",
                 &column(&|counts| counts.min().unwrap_or(0)),
@@ -82,7 +84,7 @@ pub fn count_table(head: Vec<String>, classes: &[String], counts: &[Vec<usize>])
                 "the most of a class",
                 &column(&|counts| counts.max().unwrap_or(0)),
             ),
-        ],
+        ]
     };
     rows.push(row("all", &column(&|counts| counts.sum())));
     Table { head, rows }

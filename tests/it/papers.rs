@@ -353,9 +353,10 @@ fn every_recipe_of_the_papers_parses() {
                 recipe = format!("name = \"shown\"\n{recipe}");
             }
             if !recipe.contains("\ntrain = \"") {
-                recipe = match recipe.contains("[data]") {
-                    true => recipe.replace("[data]", "[data]\ntrain = \"IMAGES\""),
-                    false => format!("{recipe}\n[data]\ntrain = \"IMAGES\"\n"),
+                recipe = if recipe.contains("[data]") {
+                    recipe.replace("[data]", "[data]\ntrain = \"IMAGES\"")
+                } else {
+                    format!("{recipe}\n[data]\ntrain = \"IMAGES\"\n")
                 };
             }
             if let Err(error) = config::parse(&recipe, Path::new("shown.toml"), &[]) {

@@ -60,12 +60,13 @@ impl RawFile {
     /// # Errors
     /// Returns an error if the file exists.
     pub fn check(&self) -> Result<(), UsageError> {
-        match self.path.exists() {
-            true => Err(UsageError(format!(
+        if self.path.exists() {
+            Err(UsageError(format!(
                 "the file already exists; choose another name: {}",
                 names::of_path(&self.path)
-            ))),
-            false => Ok(()),
+            )))
+        } else {
+            Ok(())
         }
     }
 

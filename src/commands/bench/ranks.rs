@@ -104,9 +104,10 @@ pub(super) fn measure(config: &Config, steps: u16, ranks: &Ranks) -> anyhow::Res
     learner.stepper.ranks = ranks.clone();
     let seconds_per_step =
         times.median(|index| whole_step(&mut learner, &batch, batches, index))?;
-    let exchange = match ranks.are_several() {
-        true => seconds_per_exchange,
-        false => 0.0,
+    let exchange = if ranks.are_several() {
+        seconds_per_exchange
+    } else {
+        0.0
     };
     let predicted = seconds_per_batch * batches.div_ceil(ranks.count()) as f64 + exchange;
     let alone = seconds_per_batch * batches as f64;

@@ -202,12 +202,13 @@ fn of_folder(dir: &Path, is_kept: bool) -> anyhow::Result<Data> {
     let Splits {
         parts: [train, validation, test],
         others,
-    } = match dir.is_dir() {
-        true => splits(dir)?,
-        false => Splits {
+    } = if dir.is_dir() {
+        splits(dir)?
+    } else {
+        Splits {
             parts: [Some(dir.to_owned()), None, None],
             others: Vec::new(),
-        },
+        }
     };
     others.iter().for_each(|words| say(words));
     let side = if is_kept { features::SIDE } else { 1 };

@@ -12,11 +12,12 @@ use crate::{
 
 /// Refuses a source in which there is no image.
 fn refuse_empty(listing: &Listing, source: &Path) -> Result<(), UsageError> {
-    match listing.entries.is_empty() {
-        true => Err(UsageError(format!(
+    if listing.entries.is_empty() {
+        Err(UsageError(format!(
             "found no image, expected one or more: {}",
             names::of_path(source)
-        ))),
-        false => Ok(()),
+        )))
+    } else {
+        Ok(())
     }
 }

@@ -69,9 +69,10 @@ pub(super) fn find(config: &Config, file: &Path) -> anyhow::Result<ExitStatus> {
         [&curve.rates, &curve.losses],
         [suggested.valley, suggested.steepest],
     );
-    let bytes = match is_png {
-        true => figure.png().map_err(anyhow::Error::msg)?,
-        false => figure.svg().into_bytes(),
+    let bytes = if is_png {
+        figure.png().map_err(anyhow::Error::msg)?
+    } else {
+        figure.svg().into_bytes()
     };
     write_atomic(file, &bytes)?;
     ui::print(&words(&config, &curve, suggested))?;
@@ -86,31 +87,34 @@ fn words(config: &Config, curve: &RateCurve, suggested: Suggested) -> String {
         steepest,
         steepest_is_noise,
     } = suggested;
-    let noise = match steepest_is_noise {
-        true => ": beyond the lowest loss, where that means nothing",
-        false => "",
+    let noise = if steepest_is_noise {
+        ": beyond the lowest loss, where that means nothing"
+    } else {
+        ""
     };
     let last = shown(curve.rates.last().copied().unwrap_or(f64::NAN));
-    let end = match curve.has_diverged() {
-        true => format!("ended at {last}, where the loss was over {DIVERGED} times its lowest"),
-        false => format!("reached {last}, and the loss stayed below {DIVERGED} times its lowest"),
+    let end = if curve.has_diverged() {
+        format!("ended at {last}, where the loss was over {DIVERGED} times its lowest")
+    } else {
+        format!("reached {last}, and the loss stayed below {DIVERGED} times its lowest")
     };
     let first = &config.phases()[0];
     let now = first
         .learning_rate
         .unwrap_or(config.train.optimizer.learning_rate());
-    let (phase, advice) = match config.train.phases.is_empty() {
-        true => (
+    let (phase, advice) = if config.train.phases.is_empty() {
+        (
             "",
             format!(
                 "To train with the valley: --set train.optimizer.learning_rate={}",
                 shown(valley)
             ),
-        ),
-        false => (
+        )
+    } else {
+        (
             " of the first phase",
             "To train with one, set `learning_rate` of the first [[train.phases]]".to_owned(),
-        ),
+        )
     };
     format!(
         "Valley    {}   in the middle of the longest descent of the loss\n\

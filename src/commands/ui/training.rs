@@ -179,9 +179,10 @@ impl Observer for TrainingView {
         state.bar.inc(images as u64);
         // Images since the epoch was started or resumed, not those done before.
         let rate = state.images as f64 / state.start.elapsed().as_secs_f64();
-        let accuracy = match accuracy.is_nan() {
-            true => String::new(),
-            false => format!("accuracy {accuracy:.4}, "),
+        let accuracy = if accuracy.is_nan() {
+            String::new()
+        } else {
+            format!("accuracy {accuracy:.4}, ")
         };
         state
             .bar

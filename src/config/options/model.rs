@@ -147,9 +147,12 @@ impl Model {
 
     /// Returns the channels of `small_cnn` or of an autoencoder's blocks down to its code.
     pub fn channels(&self) -> Vec<usize> {
-        let default = || match self.architecture.is_autoencoder() {
-            true => vec![32, 64, 16],
-            false => vec![32, 64, 128, 128],
+        let default = || {
+            if self.architecture.is_autoencoder() {
+                vec![32, 64, 16]
+            } else {
+                vec![32, 64, 128, 128]
+            }
         };
         self.channels.clone().unwrap_or_else(default)
     }

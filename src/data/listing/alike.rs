@@ -63,10 +63,10 @@ fn with_spaces(name: &str) -> String {
     let is_space = |letter: char| letter.is_whitespace() || "-_".contains(letter);
     let mut spaced = String::new();
     for letter in name.chars() {
-        match is_space(letter) {
-            false => spaced.push(letter),
-            true if !spaced.ends_with(' ') => spaced.push(' '),
-            true => {}
+        if !is_space(letter) {
+            spaced.push(letter);
+        } else if !spaced.ends_with(' ') {
+            spaced.push(' ');
         }
     }
     spaced

@@ -17,9 +17,10 @@ pub enum Unlabeled {
 impl Unlabeled {
     /// Returns what the settings of a run's data say.
     pub fn of(data: &Data) -> Self {
-        match data.takes_unlabeled {
-            true => Self::Taken,
-            false => Self::Refused,
+        if data.takes_unlabeled {
+            Self::Taken
+        } else {
+            Self::Refused
         }
     }
 }

@@ -262,9 +262,12 @@ fn with_file_of<T>(
                 }
             }
         };
-        let bytes = found.read().map_err(|error| match found.is_in_shard() {
-            true => Unread::Lost(error.to_string()),
-            false => Unread::Bad(error.to_string()),
+        let bytes = found.read().map_err(|error| {
+            if found.is_in_shard() {
+                Unread::Lost(error.to_string())
+            } else {
+                Unread::Bad(error.to_string())
+            }
         })?;
         let result = work(&bytes, &mut room);
         lacking = room.lacking;

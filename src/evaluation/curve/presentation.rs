@@ -44,9 +44,10 @@ impl LearningCurve {
                 then.in_words(),
                 2 * last.training_images,
                 gain.value,
-                match gain.low.is_nan() {
-                    true => String::new(),
-                    false => format!(" (95 %: {:+.3} to {:+.3})", gain.low, gain.high),
+                if gain.low.is_nan() {
+                    String::new()
+                } else {
+                    format!(" (95 %: {:+.3} to {:+.3})", gain.low, gain.high)
                 }
             ),
             format!(

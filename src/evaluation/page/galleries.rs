@@ -119,9 +119,10 @@ impl Subject<'_> {
         let plain = colored(&set.store.colored(image.slot)?, shape);
         // A map without evidence for a class that the network is sure of would leave the reader
         // with nothing, so another method's map is shown beside it.
-        let next = match !map.places_evidence() && f64::from(row[predicted]) >= SURE {
-            true => explainer.next_evidence(&input, predicted)?,
-            false => None,
+        let next = if !map.places_evidence() && f64::from(row[predicted]) >= SURE {
+            explainer.next_evidence(&input, predicted)?
+        } else {
+            None
         };
         let shown = |map: &Map| magnified(&overlay(&plain, &map.at_size([shape[0], shape[1]])));
         let sides: Vec<RgbImage> = [magnified(&plain), shown(&map)]
@@ -129,12 +130,13 @@ impl Subject<'_> {
             .chain(next.iter().map(|(_, map)| shown(map)))
             .collect();
         let jpeg = jpeg(&in_a_row(&sides), SHOT_WIDTH)?;
-        let mut lines = match predicted == image.label {
-            true => vec![format!("{} ({:.3})", classes[predicted], row[predicted])],
-            false => vec![
+        let mut lines = if predicted == image.label {
+            vec![format!("{} ({:.3})", classes[predicted], row[predicted])]
+        } else {
+            vec![
                 format!("taken for {} ({:.3})", classes[predicted], row[predicted]),
                 format!("is {} ({:.3})", classes[image.label], row[image.label]),
-            ],
+            ]
         };
         lines.push(names::of_os(image.path.file_name().unwrap_or_default()));
         if copies.get(index).is_some_and(|is_copy| *is_copy) {

@@ -78,21 +78,20 @@ impl Reconstructions {
             .get("unlike")
             .copied()
             .unwrap_or(Estimate::NONE);
-        let found = match unlike.value.is_nan() {
-            true => String::new(),
-            false => {
-                let is_own = |index: &usize| !self.is_other[*index];
-                let own: Vec<usize> = (0..self.images).filter(is_own).collect();
-                let alarms = own
-                    .iter()
-                    .filter(|index| threshold.is_unlike(self.errors[**index]));
-                let words = alarm_words(
-                    (threshold.rate, threshold.fitted_on),
-                    (alarms.count(), own.len()),
-                    unlike,
-                );
-                format!("; here {}{words}", unlike.with_digits(4))
-            }
+        let found = if unlike.value.is_nan() {
+            String::new()
+        } else {
+            let is_own = |index: &usize| !self.is_other[*index];
+            let own: Vec<usize> = (0..self.images).filter(is_own).collect();
+            let alarms = own
+                .iter()
+                .filter(|index| threshold.is_unlike(self.errors[**index]));
+            let words = alarm_words(
+                (threshold.rate, threshold.fitted_on),
+                (alarms.count(), own.len()),
+                unlike,
+            );
+            format!("; here {}{words}", unlike.with_digits(4))
         };
         format!(
             "Unlike the training images: an error above {:.6}, which at most {} of new images \

@@ -48,9 +48,10 @@ impl Evaluation {
         let name = |class: usize| of_text(&self.classes[class]);
         let mut writer = csv::Writer::from_writer(Vec::new());
         let head = HEAD.map(str::to_owned).into_iter();
-        let columns: Vec<String> = match is_whole {
-            true => (0..self.classes.len()).map(name).collect(),
-            false => ranked_columns(),
+        let columns: Vec<String> = if is_whole {
+            (0..self.classes.len()).map(name).collect()
+        } else {
+            ranked_columns()
         };
         let folds = self.folds.as_ref().map(|folds| &folds.of_image);
         let fold_column = folds.map(|_| FOLD.to_owned());
@@ -62,13 +63,14 @@ impl Evaluation {
             let start = [path, name(image.label), name(argmax(row))]
                 .into_iter()
                 .chain(fold);
-            let numbers: Vec<String> = match is_whole {
-                true => row.iter().map(ToString::to_string).collect(),
-                false => most(row, FIRST)
+            let numbers: Vec<String> = if is_whole {
+                row.iter().map(ToString::to_string).collect()
+            } else {
+                most(row, FIRST)
                     .into_iter()
                     .flat_map(|class| [name(class), row[class].to_string()])
                     .skip(1)
-                    .collect(),
+                    .collect()
             };
             writer.write_record(start.chain(numbers))?;
         }
@@ -157,15 +159,16 @@ fn read(text: &[u8]) -> anyhow::Result<Probabilities> {
     let first = HEAD.len() + usize::from(has_fold);
     // The columns of probabilities, with those of their classes if they aren't named in the head:
     // the most probable class is the predicted one.
-    let columns: Vec<(Option<usize>, usize)> = match head[first..] == ranked_columns() {
-        true => std::iter::once((Some(HEAD.len() - 1), first))
+    let columns: Vec<(Option<usize>, usize)> = if head[first..] == ranked_columns() {
+        std::iter::once((Some(HEAD.len() - 1), first))
             .chain(
                 (first + 1..head.len())
                     .step_by(2)
                     .map(|at| (Some(at), at + 1)),
             )
-            .collect(),
-        false => (first..head.len()).map(|at| (None, at)).collect(),
+            .collect()
+    } else {
+        (first..head.len()).map(|at| (None, at)).collect()
     };
     let mut classes: BTreeMap<String, usize> = BTreeMap::new();
     let mut rows = BTreeMap::new();

@@ -107,9 +107,10 @@ fn unknown(name: &str, lists: &[Values]) -> UsageError {
     let columns: Vec<String> = lists.iter().flat_map(|list| list.names.clone()).collect();
     let meant = nearest(name, columns.iter().map(String::as_str).chain(KNOWN));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
-    let of_lists = match columns.is_empty() {
-        true => "a column of a CSV of the images, and there is no CSV".to_owned(),
-        false => format!("a column of the CSV ({})", listed(&columns)),
+    let of_lists = if columns.is_empty() {
+        "a column of a CSV of the images, and there is no CSV".to_owned()
+    } else {
+        format!("a column of the CSV ({})", listed(&columns))
     };
     UsageError(format!(
         "--by: found no `{}`, expected {of_lists}, or {}{meant}",
@@ -198,9 +199,12 @@ impl Parts {
     /// Makes slices of numbers, with units of their own where there are few: `None` unless all
     /// values but empty ones are numbers.
     fn of_numbers(values: &[String]) -> Option<Self> {
-        let number = |text: &String| match text.is_empty() {
-            true => Some(f64::NAN),
-            false => text.parse().ok().filter(|value: &f64| value.is_finite()),
+        let number = |text: &String| {
+            if text.is_empty() {
+                Some(f64::NAN)
+            } else {
+                text.parse().ok().filter(|value: &f64| value.is_finite())
+            }
         };
         let numbers: Vec<f64> = values.iter().map(number).collect::<Option<_>>()?;
         let mut different: Vec<f64> = numbers.iter().copied().filter(|at| !at.is_nan()).collect();
@@ -234,9 +238,10 @@ impl Parts {
         };
         let name = |(part, last): (usize, &f64)| {
             let [first, last] = [shown(first(part)), shown(*last)];
-            match first == last {
-                true => format!("{first}{unit}"),
-                false => format!("{first} to {last}{unit}"),
+            if first == last {
+                format!("{first}{unit}")
+            } else {
+                format!("{first} to {last}{unit}")
             }
         };
         let of_value =

@@ -81,12 +81,11 @@ impl Slicing {
         let (Some(p), true) = (slice.corrected_p, slice.difference < 0.0) else {
             return format!("By {by}, no slice is worse than the other images.");
         };
-        let verdict = match p < LEVEL {
-            true => {
-                "chance alone would seldom do this. Slices may differ in their classes, too: \
+        let verdict = if p < LEVEL {
+            "chance alone would seldom do this. Slices may differ in their classes, too: \
                  compare balanced accuracy and the classes' recalls"
-            }
-            false => "chance alone often does as much",
+        } else {
+            "chance alone often does as much"
         };
         format!(
             "By {by}, {} is the {}: accuracy {} on {}, {:.3} below the others; {}, {}: {verdict}.",
@@ -154,9 +153,10 @@ impl Slicing {
                 slice.name.clone(),
                 slice.images.to_string(),
                 slice.metric("accuracy").in_brackets(),
-                match slice.difference.is_nan() {
-                    true => "-".to_owned(),
-                    false => format!("{:+.4}", slice.difference),
+                if slice.difference.is_nan() {
+                    "-".to_owned()
+                } else {
+                    format!("{:+.4}", slice.difference)
                 },
                 p,
             ];
@@ -195,9 +195,10 @@ impl Slicing {
 
 /// Formats a number with four decimals, NaN as a dash.
 fn number(value: f64) -> String {
-    match value.is_nan() {
-        true => "-".to_owned(),
-        false => format!("{value:.4}"),
+    if value.is_nan() {
+        "-".to_owned()
+    } else {
+        format!("{value:.4}")
     }
 }
 

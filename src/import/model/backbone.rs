@@ -137,9 +137,10 @@ impl Backbone {
 
     fn pool(&mut self, layer: &KerasLayer) -> Result<(), String> {
         let window = layer.side("pool_size")?;
-        let stride = match layer.config["strides"].is_null() {
-            true => None,
-            false => Some(layer.side("strides")?),
+        let stride = if layer.config["strides"].is_null() {
+            None
+        } else {
+            Some(layer.side("strides")?)
         };
         let padding = around(layer)?;
         self.list.push(if layer.class == "MaxPooling2D" {
@@ -282,12 +283,13 @@ fn function_of(layer: &KerasLayer) -> Result<Option<Function>, String> {
     };
     let slope = |function: Function, expected: f64| {
         let is_slope = is("negative_slope", expected, expected) && is("alpha", expected, expected);
-        match is_slope {
-            true => Ok(Some(function)),
-            false => Err(layer.fault(format!(
+        if is_slope {
+            Ok(Some(function))
+        } else {
+            Err(layer.fault(format!(
                 "found the settings {}, expected a slope of {expected}",
                 layer.config
-            ))),
+            )))
         }
     };
     match layer.class.as_str() {

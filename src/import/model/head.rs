@@ -188,9 +188,10 @@ impl Head {
             if let Some(norm) = &dense.behind {
                 fold(&mut layer, &weights.norm(norm, outputs, 0.0)?);
             }
-            let name = match index + 1 == self.dense.len() {
-                true => "head.output".to_owned(),
-                false => format!("head.hidden.{index}"),
+            let name = if index + 1 == self.dense.len() {
+                "head.output".to_owned()
+            } else {
+                format!("head.hidden.{index}")
             };
             found.insert(format!("{name}.weight"), layer.0);
             found.insert(format!("{name}.bias"), layer.1);

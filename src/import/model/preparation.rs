@@ -49,9 +49,10 @@ impl Preparation {
                     let values = weights.read(layer, (key, index), &[channels])?;
                     Ok::<_, String>(values.into_iter().map(f64::from).collect::<Vec<_>>())
                 };
-                let [mean, variance] = match layer.config["mean"].is_null() {
-                    true => [adapted("mean", 0)?, adapted("variance", 1)?],
-                    false => [of_each("mean", 0.0)?, of_each("variance", 1.0)?],
+                let [mean, variance] = if layer.config["mean"].is_null() {
+                    [adapted("mean", 0)?, adapted("variance", 1)?]
+                } else {
+                    [of_each("mean", 0.0)?, of_each("variance", 1.0)?]
                 };
                 // As Keras, which keeps the divisor above its own epsilon.
                 let scale: Vec<f64> = variance

@@ -116,9 +116,10 @@ impl Frozen<'_> {
     fn forward_each(&self, x: Tensor<4>, after: &mut dyn FnMut(&Tensor<4>)) -> Tensor<4> {
         let batch = x.dims()[0];
         // The chunks were chosen for our kernels; other devices take the whole batch.
-        let chunks = match has_kernels(&x.device()) {
-            true => self.chunks(x.dims()),
-            false => vec![batch; self.groups.len()],
+        let chunks = if has_kernels(&x.device()) {
+            self.chunks(x.dims())
+        } else {
+            vec![batch; self.groups.len()]
         };
         self.groups
             .iter()

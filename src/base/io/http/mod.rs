@@ -325,9 +325,10 @@ pub fn is_address(path: &Path) -> bool {
 /// Returns the path that a text stands for, relative to `folder` unless it is absolute or an
 /// address.
 pub fn joined(folder: &Path, text: &str) -> PathBuf {
-    match is_address(Path::new(text)) {
-        true => PathBuf::from(text),
-        false => folder.join(text),
+    if is_address(Path::new(text)) {
+        PathBuf::from(text)
+    } else {
+        folder.join(text)
     }
 }
 
