@@ -16,9 +16,35 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// Returns the index of the largest value, the first among equals, and 0 if there is none. NaN is
+/// never the largest.
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    let is_nan = |value: &T| value.partial_cmp(value).is_none();
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] || is_nan(&values[best]) {
+            best = index;
+        }
+    }
+    best
+}
+
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{argmax, median};
+
+    #[test]
+    fn argmax_takes_the_first_of_equals_and_never_a_nan() {
+        for (values, expected) in [
+            (&[][..], 0),
+            (&[1.0, 3.0, 3.0], 1),
+            (&[f32::NAN, 1.0], 1),
+            (&[2.0, f32::NAN], 0),
+            (&[f32::NAN, f32::NAN], 1),
+        ] {
+            assert_eq!(argmax(values), expected, "{values:?}");
+        }
+    }
 
     #[test]
     fn the_median_is_numpys() {

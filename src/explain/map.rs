@@ -2,6 +2,8 @@
 
 use image::{ImageBuffer, Luma, imageops};
 
+use crate::metrics::argmax;
+
 /// Fraction of the largest value below which evidence is a rounding error.
 const NOTHING: f32 = 1e-6;
 
@@ -87,9 +89,7 @@ impl Map {
     /// Returns the location of the most evidence at `[height, width]`, as `[x, y]`.
     pub fn peak(&self, size: [usize; 2]) -> [usize; 2] {
         let values = self.at_size(size);
-        let at = (0..values.len())
-            .max_by(|a, b| values[*a].total_cmp(&values[*b]).then(b.cmp(a)))
-            .unwrap_or(0);
+        let at = argmax(&values);
         [at % size[1], at / size[1]]
     }
 }

@@ -40,8 +40,7 @@ impl Explainer {
     pub fn show(&self, set: &Arc<ImageSet>, class: Option<usize>) -> anyhow::Result<Shown> {
         let image = self.inputs(set, 0..1)?;
         let row = self.probabilities(&image)?.swap_remove(0);
-        let most = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]).then(b.cmp(a)));
-        let class = class.or(most).unwrap_or_default();
+        let class = class.unwrap_or_else(|| argmax(&row));
         let map = self.explain(&image, &[class])?.swap_remove(0);
         let next = if !map.places_evidence() && row[class] >= SURE {
             self.next_evidence(&image, class)?

@@ -14,6 +14,7 @@ mod report;
 mod significance;
 mod temperature;
 
+pub use crate::base::stats::argmax;
 pub use compare::{Comparison, roc_auc, roc_auc_difference};
 pub use confusion::{ClassScores, Confusion, Tally};
 pub use decision::{
@@ -30,17 +31,6 @@ pub use significance::{LEVEL, differs, holm, p_cell, p_words};
 pub use temperature::{
     TEMPERATURES, fit_temperature, fit_weighted_temperature, softened, temperature_interval,
 };
-
-/// Returns the index of the largest value, the first among equals. NaN is never the largest.
-pub fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] || values[best].is_nan() {
-            best = index;
-        }
-    }
-    best
-}
 
 /// Returns the softmax of logits, shifted by their maximum so that none overflows.
 pub fn softmax(logits: &[f64]) -> Vec<f64> {
@@ -68,18 +58,6 @@ pub fn most(values: &[f32], count: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn argmax_takes_the_first_of_equals_and_never_a_nan() {
-        for (values, expected) in [
-            (&[1.0, 3.0, 3.0][..], 1),
-            (&[f32::NAN, 1.0], 1),
-            (&[2.0, f32::NAN], 0),
-            (&[f32::NAN, f32::NAN], 1),
-        ] {
-            assert_eq!(argmax(values), expected, "{values:?}");
-        }
-    }
 
     #[test]
     fn the_first_of_many_are_those_of_the_sorted_list() {

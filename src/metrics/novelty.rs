@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::images_for;
+use crate::base::io::bytes::{from_f32, to_f32};
 
 /// Number of products that are summed side by side, the same on every machine.
 const LANES: usize = 8;
@@ -150,10 +151,7 @@ impl NoveltyModel {
             ("whitening", vec![width, width], &self.whitening),
             ("distances", vec![self.distances.len()], &self.distances),
         ];
-        let bytes = tensors.each_ref().map(|(_, _, values)| -> Vec<u8> {
-            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-            bytes.collect()
-        });
+        let bytes = tensors.each_ref().map(|(_, _, values)| from_f32(values));
         let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
             (*name, view.expect("a value for each place"))
@@ -191,11 +189,7 @@ fn tensor(file: &SafeTensors<'_>, name: &str) -> Result<Vec<f32>, String> {
     if view.dtype() != Dtype::F32 {
         return Err(format!("`{name}`: found {:?}, expected F32", view.dtype()));
     }
-    let (values, _) = view.data().as_chunks::<4>();
-    let values: Vec<f32> = values
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
+    let values: Vec<f32> = to_f32(view.data()).collect();
     match values.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(format!("`{name}`: found {value}, expected finite numbers")),
         None => Ok(values),

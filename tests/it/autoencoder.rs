@@ -6,7 +6,7 @@ use std::{fs, process::Stdio, thread::sleep, time::Duration};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// A recipe for an autoencoder of the images in `train/`.
 fn recipe(place: &Place, data: &str, train: &str) {
@@ -47,7 +47,7 @@ fn images_of_a_class_that_training_had_not_have_the_larger_errors() {
         history.starts_with("epoch,loss,val_loss,learning_rate,seconds\n"),
         "{history}"
     );
-    let meta: Value = serde_json::from_str(&place.read("run/best/meta.json")).expect("JSON");
+    let meta = json(&place.read("run/best/meta.json"));
     assert_eq!(meta["reconstruction"]["rate"], 0.05);
     assert_eq!(meta["reconstruction"]["fitted_on"], 24);
     assert!(place.path("run/mean_image.png").exists());
@@ -75,10 +75,7 @@ fn images_of_a_class_that_training_had_not_have_the_larger_errors() {
     let predict = "predict --checkpoint run more/stripes/0.png more/a/000.png --device cpu";
     place.done(predict).prints("Unlike the training images");
     let lines = place.done(&format!("{predict} --format jsonl")).out;
-    let lines: Vec<Value> = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
+    let lines: Vec<Value> = lines.lines().map(|line| json(line)).collect();
     assert_eq!(lines[0]["unlike"], true, "{lines:?}");
     assert!(lines[0]["error"].as_f64() > lines[1]["error"].as_f64());
     let csv = place.done(&format!("{predict} --format csv"));
@@ -93,7 +90,7 @@ fn images_of_a_class_that_training_had_not_have_the_larger_errors() {
     // A better epoch has an error of its own, at the usual rate.
     let resumed = place.done("train --resume run --set train.epochs=7");
     resumed.tells("The best epoch has a rate of false alarms from `emberlens calibrate`");
-    let meta: Value = serde_json::from_str(&place.read("run/best/meta.json")).expect("JSON");
+    let meta = json(&place.read("run/best/meta.json"));
     assert_eq!(meta["reconstruction"]["rate"], 0.05);
 }
 
@@ -158,8 +155,7 @@ fn the_encoder_gives_its_weights_to_a_classifier_of_the_same_channels() {
     for (weights, out) in [("run", "one"), ("run/best/model.safetensors", "two")] {
         let ran = classifier(weights, "[8, 4]", out);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
-        let meta: Value =
-            serde_json::from_str(&place.read(&format!("{out}/best/meta.json"))).expect("JSON");
+        let meta = json(&place.read(&format!("{out}/best/meta.json")));
         assert_eq!(
             meta["normalize"]["mean"][0], 0.5,
             "the normalization of the weights"

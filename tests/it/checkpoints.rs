@@ -9,7 +9,7 @@ use emberlens::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Place, Ran};
+use crate::support::{Place, Ran, json};
 
 /// A run with everything in its `meta.json` that there can be without frozen layers.
 fn place() -> Place {
@@ -102,7 +102,7 @@ fn every_field_of_a_metadata_file_that_was_edited_is_named() {
     let place = place();
     let path = place.path("run/best/meta.json");
     let whole = place.read("run/best/meta.json");
-    let meta: Value = serde_json::from_str(&whole).expect("JSON");
+    let meta = json(&whole);
     let values = [
         json!(0),
         json!(-1),
@@ -166,7 +166,7 @@ fn every_field_of_a_metadata_file_that_was_edited_is_named() {
 fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
     let place = place();
     let path = place.path("run/best/meta.json");
-    let mut meta: Value = serde_json::from_str(&place.read("run/best/meta.json")).expect("JSON");
+    let mut meta = json(&place.read("run/best/meta.json"));
     let fields = meta.as_object_mut().expect("a map");
     fields.remove("digests");
     fields.remove("run");
@@ -197,7 +197,7 @@ fn an_edited_metadata_file_without_digests_is_refused_or_gives_probabilities() {
         );
         if ran.code == Some(0) {
             taken += 1;
-            let line: Value = serde_json::from_str(&ran.out).expect("a line");
+            let line = json(&ran.out);
             let sum: f64 = line["probabilities"]
                 .as_object()
                 .expect("a map")

@@ -4,11 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::Place;
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:.300}"))
-}
+use crate::support::{Place, json};
 
 /// `count` gray images of noise, 9 wide and 6 high, one file each.
 fn noise(place: &Place, folder: &str, class: usize, count: usize) {

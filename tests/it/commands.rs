@@ -3,11 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Place, masked_numbers};
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
+use crate::support::{Place, json, masked_numbers};
 
 #[test]
 fn a_run_leaves_what_the_design_names() {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// The paths of a part of a run.
 fn part(place: &Place, run: &str, part: &str) -> BTreeSet<String> {
@@ -39,12 +37,9 @@ fn fractions_are_nested_and_measured_on_the_same_images() {
     assert_eq!(sets.each_ref().map(of_a), [6, 15, 30], "stratified");
     let held = runs.map(|run| part(&place, run, "val"));
     assert!(held[0].len() == 15 && held[0] == held[1] && held[1] == held[2]);
-    let found: Value =
-        serde_json::from_str(&place.read("curve/learning_curve.json")).expect("JSON");
+    let found = json(&place.read("curve/learning_curve.json"));
     for (point, run) in found["points"].as_array().expect("a list").iter().zip(runs) {
-        let own: Value =
-            serde_json::from_str(&place.read(&format!("{run}/evaluation/val/metrics.json")))
-                .expect("JSON");
+        let own = json(&place.read(&format!("{run}/evaluation/val/metrics.json")));
         assert_eq!(point["metrics"], own["metrics"], "{run}");
     }
     let gain = &found["gain"];

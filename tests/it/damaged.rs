@@ -5,7 +5,7 @@ use std::{fs, io::Cursor};
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// A JPEG of 40x32, with tiles of levels of its own for each number.
 fn jpeg(number: u32) -> Vec<u8> {
@@ -300,7 +300,7 @@ fn files_that_promise_more_than_they_hold_are_named_and_end_nothing() {
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success(), "{err}");
-    let found: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"));
+    let found = json(&out);
     assert_eq!(found["images"], 12);
     let unreadable = found["unreadable"].as_array().expect("a list");
     for name in bombs.iter().map(|(name, _)| *name).chain(["hole.jpg"]) {

@@ -14,7 +14,7 @@ use emberlens::{
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
-use crate::support::{Place, root};
+use crate::support::{Place, json, root};
 
 fn is_writing() -> bool {
     std::env::var_os("EMBERLENS_WRITE_DOCS").is_some()
@@ -61,7 +61,7 @@ fn add_keys(keys: &mut BTreeSet<String>, schema: &Value, at: &Value, prefix: &st
 }
 
 fn schema_keys() -> BTreeSet<String> {
-    let schema: Value = serde_json::from_str(&schema_json()).expect("JSON");
+    let schema = json(&schema_json());
     let mut keys = BTreeSet::new();
     add_keys(&mut keys, &schema, &schema, "");
     keys

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// A run of three folds in `run`, whose images are normalized by statistics of each fold's own.
 fn folds() -> Place {
@@ -35,7 +35,7 @@ fn copy(place: &Place, from: &str, to: &str) {
 fn predicted(place: &Place, run: &str) -> Vec<[f64; 2]> {
     let line = format!("predict --checkpoint {run} test --format jsonl --device cpu");
     let row = |line: &str| {
-        let found: Value = serde_json::from_str(line).expect("JSON");
+        let found = json(line);
         ["a", "b"].map(|class| number(&found["probabilities"][class]))
     };
     place.done(&line).out.lines().map(row).collect()
@@ -50,7 +50,7 @@ fn explained(place: &Place, run: &str, method: &str) -> Vec<(Vec<f64>, f64)> {
     );
     let told = place.done(&line).out;
     let told = told.lines().map(|line| {
-        let found: Value = serde_json::from_str(line).expect("JSON");
+        let found = json(line);
         number(&found["class_probability"])
     });
     let text = place.read(&format!("{name}.csv"));
@@ -203,7 +203,7 @@ fn a_run_is_calibrated_by_what_its_folds_say_of_the_images_that_they_held_back()
     let flagged = from_largest(of_b, 11);
     let found = number(&told["threshold"]["probability"]);
     assert!((found - flagged).abs() < 1e-6, "{found}, {flagged}");
-    let kept: Value = serde_json::from_str(&place.read("run/ensemble.json")).expect("JSON");
+    let kept = json(&place.read("run/ensemble.json"));
     let kept = &kept["calibration"];
     assert_eq!(
         (&kept["coverage"], &kept["threshold"], &kept["temperature"]),
@@ -211,7 +211,7 @@ fn a_run_is_calibrated_by_what_its_folds_say_of_the_images_that_they_held_back()
     );
     let found = place.done(ABSTAINING).out;
     for (line, row) in found.lines().zip(predicted(&place, "run")) {
-        let found: Value = serde_json::from_str(line).expect("JSON");
+        let found = json(line);
         assert_eq!(found["flagged"], row[1] >= flagged, "{line}");
         let classes = row.iter().filter(|value| **value >= set).count();
         assert_eq!(found["set"].as_array().map(Vec::len), Some(classes));
@@ -266,7 +266,7 @@ fn a_temperature_is_that_of_all_networks_and_what_was_fitted_to_others_does_not_
     place
         .run(ABSTAINING)
         .exits(1, "ensemble.json: `sha256`: found that of another content");
-    let mut fields: Value = serde_json::from_str(&whole).expect("JSON");
+    let mut fields = json(&whole);
     fields.as_object_mut().expect("fields").remove("sha256");
     place.write("run/ensemble.json", &fields.to_string());
     place.done(ABSTAINING);

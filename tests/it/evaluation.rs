@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Place;
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
+use crate::support::{Place, json};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(json).collect()

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// A row of `predictions.csv`: label, predicted class, fold, probabilities.
 struct Row {
@@ -41,10 +41,6 @@ fn out_of_fold(place: &Place, run: &str) -> BTreeMap<String, Row> {
         assert!(before.is_none(), "{} is there twice", &record[0]);
     }
     rows
-}
-
-fn json(place: &Place, file: &str) -> Value {
-    serde_json::from_str(&place.read(file)).expect("JSON")
 }
 
 /// The paths of a part of a run.
@@ -96,12 +92,12 @@ fn each_image_is_held_back_once_and_the_figures_are_those_of_its_row() {
         assert!(part(&place, &run, "train").is_disjoint(&held));
         let count = |class: &str| held.iter().filter(|path| path.contains(class)).count();
         assert!((5..=6).contains(&count("train/a/")), "{held:?}");
-        let own = json(&place, &format!("{run}/evaluation/val/metrics.json"));
-        let whole = json(&place, "run/evaluation/out-of-fold/metrics.json");
+        let own = json(&place.read(&format!("{run}/evaluation/val/metrics.json")));
+        let whole = json(&place.read("run/evaluation/out-of-fold/metrics.json"));
         let figures = &whole["folds"]["per_fold"][fold - 1];
         assert_eq!(figures["metrics"], own["metrics"], "fold {fold}");
     }
-    let found = json(&place, "run/evaluation/out-of-fold/metrics.json");
+    let found = json(&place.read("run/evaluation/out-of-fold/metrics.json"));
     let count = rows.len() as f64;
     let right = rows
         .values()
@@ -290,7 +286,7 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
         let line = format!("predict --checkpoint {checkpoint} test --format jsonl");
         let out = place.done(&line).out;
         let row = |line: &str| {
-            let found: Value = serde_json::from_str(line).expect("JSON");
+            let found = json(line);
             ["a", "b"].map(|class| found["probabilities"][class].as_f64().expect("a number"))
         };
         out.lines().map(|line| row(line).to_vec()).collect()
@@ -305,7 +301,7 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
         }
     }
     // What was measured at the end is what `evaluate` measures.
-    let measured = json(&place, "run/evaluation/test/metrics.json");
+    let measured = json(&place.read("run/evaluation/test/metrics.json"));
     let again = place.done("evaluate --checkpoint run --json").json();
     assert_eq!(again["metrics"], measured["metrics"]);
     assert_eq!(again["unseen"], measured["unseen"]);
@@ -360,10 +356,10 @@ fn repeats_tell_how_much_the_seed_matters() {
     let place = Place::with_recipe("epochs = 2");
     let ran = place.done("train --config small.toml --out run --folds 2 --repeats 2");
     ran.prints("may be the seed alone");
-    let found = json(&place, "run/evaluation/out-of-fold/metrics.json");
+    let found = json(&place.read("run/evaluation/out-of-fold/metrics.json"));
     let of_repeat = |repeat: usize| {
         let file = format!("run/repeat-{repeat}/evaluation/out-of-fold/metrics.json");
-        json(&place, &file)["metrics"].clone()
+        json(&place.read(&file))["metrics"].clone()
     };
     let loss = |metrics: &Value| metrics["log_loss"]["value"].as_f64().expect("a number");
     let repeats = [of_repeat(1), of_repeat(2)];

@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, fs};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Place, root};
+use crate::support::{Place, json, root};
 
 /// The sources below `tests/notebooks` by their names. Where cells are separated by `# %%`, it is a
 /// notebook, else a script.
@@ -85,7 +85,7 @@ fn findings_and_recipe_are_json_too() {
     let code = &sources()["not_rescaled_early_stopping"];
     let file = write(&place, "n", code);
     let ran = place.done(&format!("import {file} --json"));
-    let found: Value = serde_json::from_str(&ran.out).expect("JSON");
+    let found = json(&ran.out);
     assert!(found["recipe"].as_str().expect("text").contains("[train]"));
     let first = &found["findings"][0];
     assert_eq!(

@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Place;
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
+use crate::support::{Place, json};
 
 /// An image of its own for each number: blobs of random places and colors, 90 wide and 70 high.
 fn scene(number: u32) -> image::RgbImage {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::support::{Place, root};
+use crate::support::{Place, json, root};
 
 /// Models with the same layers.
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ fn folder() -> PathBuf {
 
 fn cases() -> BTreeMap<String, Case> {
     let text = fs::read_to_string(folder().join("expected.json")).expect("read");
-    serde_json::from_str(&text).expect("JSON")
+    json(&text)
 }
 
 fn model(name: &str) -> String {
@@ -61,7 +61,7 @@ fn predictions_are_those_of_keras() {
             predict.extend(images.iter().map(String::as_str));
             let predicted = place.done(&predict).out;
             for (line, expected) in predicted.lines().zip(&expected) {
-                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                let line = json(line);
                 for (class, expected) in ["a", "b", "c", "d"].iter().zip(expected) {
                     let found = line["probabilities"][class].as_f64().expect("a number");
                     assert!(

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// What `predict --abstain` says of them.
 const UNLIKE: &str = "unlike the training images";
@@ -33,7 +33,7 @@ fn judged(place: &Place, folder: &str) -> Vec<(String, f64)> {
     let predict = "predict --checkpoint run --abstain --format jsonl --device cpu";
     let ran = place.done(&format!("{predict} {folder}"));
     let of_line = |line: &str| {
-        let line: Value = serde_json::from_str(line).expect("JSON");
+        let line = json(line);
         let label = line["label"].as_str().expect("a text").to_owned();
         (label, line["novelty_p_value"].as_f64().expect("a number"))
     };
@@ -47,8 +47,7 @@ fn images_of_another_kind_are_told_from_those_of_the_same() {
     refused.exits(2, "calibrate run --coverage 0.9 --novelty 0.05");
     let told = place.done("calibrate run --novelty 0.1 --json --device cpu");
     let told = told.json();
-    let meta =
-        || -> Value { serde_json::from_str(&place.read("run/best/meta.json")).expect("JSON") };
+    let meta = || -> Value { json(&place.read("run/best/meta.json")) };
     assert_eq!(told["novelty"], meta()["novelty"]);
     assert_eq!(told["novelty"]["compared_with"], 72, "{told}");
     assert_eq!(told["novelty"]["fitted_on"], 48, "{told}");

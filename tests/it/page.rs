@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{report::browser, support::Place};
+use crate::{
+    report::browser,
+    support::{Place, json},
+};
 
 /// A page in a browser.
 struct Page {
@@ -260,7 +263,7 @@ fn a_page_finds_the_probabilities_of_predict_and_asks_for_nothing() {
                ({ name, error, row: [...probabilities ?? []], ...decided(probabilities) }))",
         );
         for line in predicted.out.lines() {
-            let expected: Value = serde_json::from_str(line).expect("JSON");
+            let expected = json(line);
             let name = expected["path"]
                 .as_str()
                 .and_then(|path| path.strip_prefix("odd/"));

@@ -6,9 +6,7 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
-
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// The Chromium on the `PATH`.
 pub fn browser() -> PathBuf {
@@ -196,8 +194,7 @@ fn nothing_of_the_report_is_cut_off_at_any_width() {
         .nth(1)
         .and_then(|rest| rest.split("</pre>").next())
         .unwrap_or_else(|| panic!("{dom:.2000}"));
-    let found: Value =
-        serde_json::from_str(found).unwrap_or_else(|error| panic!("{error}: {found}"));
+    let found = json(found);
     for frame in found.as_array().expect("a list") {
         let number = |name: &str| {
             frame[name]

@@ -16,7 +16,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::support::Place;
+use crate::support::{Place, json};
 
 /// A server with a small trained network. Ends with the test.
 struct Served {
@@ -35,7 +35,7 @@ struct Answer {
 
 impl Answer {
     fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        json(&self.body)
     }
 
     #[track_caller]
@@ -237,7 +237,7 @@ fn answers_are_those_of_predict_in_every_format() {
     for (bytes, line) in bytes.iter().zip(predicted.out.lines()) {
         let found = served.post("/predict", bytes);
         assert_eq!(found.status, 200, "{found:?}");
-        let line: Value = serde_json::from_str(line).expect("JSON");
+        let line = json(line);
         let json = found.json()["predictions"][0].clone();
         for key in [
             "label",

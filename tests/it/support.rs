@@ -217,8 +217,14 @@ impl Ran {
 
     /// What was printed, as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+        json(&self.out)
     }
+}
+
+/// Parses JSON.
+#[track_caller]
+pub fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:.300}"))
 }
 
 /// A text for a snapshot, without what is measured or may differ in its last digit on another

@@ -6,7 +6,7 @@ use std::{convert::Infallible, fmt, sync::Arc};
 use burn::{data::dataloader::batcher::Batcher, tensor::Device};
 
 use super::order::Draw;
-use crate::data::store::Store;
+use crate::{base::stats::argmax, data::store::Store};
 
 /// A draw on its way to the batcher.
 #[derive(Clone, Debug)]
@@ -68,15 +68,9 @@ impl HostBatch {
     /// Returns the class of each image with the largest target, the first of equal ones.
     pub fn labels(&self) -> Vec<usize> {
         let num_classes = self.targets.len() / self.len().max(1);
-        let largest = |target: &[f32]| {
-            (0..num_classes)
-                .rev()
-                .max_by(|a, b| target[*a].total_cmp(&target[*b]))
-                .unwrap_or(0)
-        };
         self.targets
             .chunks_exact(num_classes.max(1))
-            .map(largest)
+            .map(argmax)
             .collect()
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     base::rng::{Purpose, permutation, stream},
     data::listing::split::{Member, folds},
     inspect::discriminant::{Matrix, Model, Sums},
-    metrics::{fit_weighted_temperature, softmax},
+    metrics::{argmax, fit_weighted_temperature, softmax},
 };
 
 /// Number of folds. Each is judged by a model fitted to the others.
@@ -242,20 +242,12 @@ fn wrong_label(probability: f64, wrong: f64, num_classes: usize) -> f64 {
     otherwise / (otherwise + (1.0 - wrong) * probability).max(f64::MIN_POSITIVE)
 }
 
-/// Returns the most probable class, the first of equals.
-fn most_likely(probabilities: &[f64]) -> usize {
-    (0..probabilities.len())
-        .rev()
-        .max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]))
-        .unwrap_or(0)
-}
-
 /// Computes the mean recall of the classes.
 fn balanced_accuracy(probabilities: &[Vec<f64>], labels: &[usize], num_classes: usize) -> f64 {
     let (mut hits, mut counts) = (vec![0.0; num_classes], vec![0.0f64; num_classes]);
     for (probabilities, label) in probabilities.iter().zip(labels) {
         counts[*label] += 1.0;
-        if most_likely(probabilities) == *label {
+        if argmax(probabilities) == *label {
             hits[*label] += 1.0;
         }
     }
@@ -286,7 +278,7 @@ fn doubtful(
         .map(|(sum, count)| sum / count.max(1.0))
         .collect();
     let suspect = |(at, (probabilities, label)): (usize, (&Vec<f64>, &usize))| {
-        let class = most_likely(probabilities);
+        let class = argmax(probabilities);
         // The tolerance is cleanlab's.
         (class != *label && probabilities[class] >= thresholds[class] - 1e-6).then_some((at, class))
     };

@@ -11,7 +11,7 @@ use pytorch_reader::PytorchReader;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::archive;
-use crate::base::io::positioned::PositionedFile;
+use crate::base::io::{bytes::to_f32, positioned::PositionedFile};
 
 /// Maximum length in bytes of a safetensors header; those of the supported networks have some
 /// kilobytes.
@@ -179,10 +179,7 @@ fn pytorch(path: &Path) -> Result<BTreeMap<String, Entry>, String> {
 /// Decodes little-endian values of a type that is given by its name.
 fn floats(bytes: &[u8], dtype: &str) -> Result<Vec<f32>, String> {
     Ok(match dtype {
-        "F32" => bytes
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
+        "F32" => to_f32(bytes).collect(),
         "F16" => bytes
             .chunks_exact(2)
             .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
