@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::support::{Place, root};
+use crate::support::{ON_ITS_SIDE, Place, root};
 
 /// A run of one epoch on small color images, in `run`.
 fn trained() -> Place {
@@ -137,14 +137,47 @@ const CASES: [&[&str]; 15] = [
     &["model.architecture=dinov2_s", "data.image_size=[42, 56]"],
 ];
 
-/// Runs Python, which must succeed.
-fn python(place: &Place, arguments: &[&str]) {
+/// Runs Python, which must succeed, and returns what it printed.
+fn python(place: &Place, arguments: &[&str]) -> String {
     let python = std::env::var("EMBERLENS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(&python);
     let ran = command.current_dir(place.path("")).args(arguments).output();
     let ran = ran.unwrap_or_else(|error| panic!("{python}: {error}"));
     let words = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{arguments:?}: {words}");
+    String::from_utf8(ran.stdout).expect("text")
+}
+
+#[test]
+#[ignore = "needs Python with onnxruntime"]
+fn the_lines_of_the_guide_classify_as_predict_does() {
+    let place = Place::with_recipe("epochs = 6");
+    place.done("train --config small.toml --out flowers");
+    place.done("export flowers --onnx flowers.onnx");
+    let guide = std::fs::read_to_string(root().join("docs/export.md")).expect("the guide");
+    let lines = guide
+        .split("```python\n")
+        .nth(1)
+        .expect("a block of Python");
+    let lines = lines.split("```").next().expect("its end");
+    place.write("classify.py", lines);
+    for (image, class) in [("train/a/002.png", "a"), ("train/b/003.png", "b")] {
+        // Turned by a quarter: without its EXIF data the block would stand elsewhere.
+        let pixels = image::open(place.path(image)).expect("an image");
+        let mut jpeg = std::io::Cursor::new(Vec::new());
+        let turned = pixels.rotate270().to_rgb8();
+        turned
+            .write_to(&mut jpeg, image::ImageFormat::Jpeg)
+            .expect("in memory");
+        let jpeg = jpeg.into_inner();
+        let upright = [&jpeg[..2], ON_ITS_SIDE, &jpeg[2..]].concat();
+        std::fs::write(place.path("rose.jpg"), upright).expect("written");
+        let predicted = place
+            .done("predict --checkpoint flowers --format jsonl rose.jpg")
+            .json();
+        assert_eq!(predicted["label"], class, "{predicted}");
+        assert_eq!(python(&place, &["classify.py"]).trim(), class);
+    }
 }
 
 #[test]

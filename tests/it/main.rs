@@ -50,6 +50,7 @@ mod runs;
 #[cfg(feature = "serve")]
 mod serve;
 mod shards;
+mod shown;
 mod signals;
 mod slices;
 mod support;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     report::browser,
-    support::{Place, json},
+    support::{ON_ITS_SIDE, Place, json},
 };
 
 /// A page in a browser.
@@ -195,10 +195,7 @@ fn odd_images(place: &Place) -> Vec<PathBuf> {
         }
     }
     let jpeg = std::fs::read(&files[0]).expect("read");
-    // On its side, by its EXIF data.
-    let exif =
-        b"\xFF\xE1\0\x22Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    let turned = [&jpeg[..2], exif, &jpeg[2..]].concat();
+    let turned = [&jpeg[..2], ON_ITS_SIDE, &jpeg[2..]].concat();
     std::fs::write(&files[0], turned).expect("written");
     files
 }

@@ -55,6 +55,10 @@ impl Arguments for Vec<&str> {
     }
 }
 
+/// EXIF data for a JPEG, behind its first two bytes: to be shown, it is turned to the right.
+pub const ON_ITS_SIDE: &[u8] =
+    b"\xFF\xE1\0\x22Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+
 /// The end of a program.
 pub struct Ran {
     pub code: Option<i32>,

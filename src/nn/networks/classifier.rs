@@ -113,6 +113,9 @@ impl Frozen<'_> {
     }
 
     /// Runs the layer groups, and calls `after` with what each gives.
+    ///
+    /// # Shapes
+    /// `x` is `[batch, channels, height, width]`; returns what the last group gives.
     fn forward_each(&self, x: Tensor<4>, after: &mut dyn FnMut(&Tensor<4>)) -> Tensor<4> {
         let batch = x.dims()[0];
         // The chunks were chosen for our kernels; other devices take the whole batch.

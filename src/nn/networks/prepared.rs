@@ -314,6 +314,9 @@ impl Preparation<'_> {
     }
 
     /// Returns the weights of a convolution with its norm in them, and its bias.
+    ///
+    /// # Shapes
+    /// `[outputs, inputs / groups, height, width]`, and `[outputs]`.
     fn weights(&self, conv: usize, norm: Option<usize>) -> (Tensor<4>, Option<Tensor<1>>) {
         let Layer::Conv(conv) = &self.modules[conv] else {
             unreachable!("the step was found for a convolution")
@@ -337,6 +340,9 @@ impl Preparation<'_> {
 }
 
 /// Copies the values of a tensor in this process.
+///
+/// # Shapes
+/// Any; the values come in row-major order.
 fn values_of<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let values = tensor.into_data().try_to_vec();
     values.expect("weights in this process can be read")
