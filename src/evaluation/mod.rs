@@ -25,7 +25,7 @@ use serde::Serialize;
 
 pub use comparison::{RunComparison, corrected};
 pub use curve::{CurvePoint, LearningCurve, Trained};
-pub use folds::{FoldFigures, Folds, RepeatFigures, Repeats};
+pub use folds::{FoldFigures, Folds, HeldBack, RepeatFigures, Repeats};
 pub use measured::Measured;
 pub use results::{place, predictions};
 pub use slices::Slicing;
@@ -165,21 +165,7 @@ impl Evaluation {
         images: EvalSet,
         run: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let progress = predictor.progress;
-        let mut listed = predictor.read(&images.entries)?;
-        for words in Skipped::words(&listed.skipped) {
-            progress.say(&format!("warning: {words}"));
-        }
-        if let Some(words) = images.changed(&listed.set) {
-            progress.say(&words);
-        }
-        listed.skipped.splice(0..0, images.skipped);
-        if listed.set.images.is_empty() {
-            bail!(
-                "found no image to evaluate on among {}, expected one or more",
-                images.entries.len()
-            );
-        }
+        let listed = read(predictor, &images)?;
         Self::of(predictor, listed, images.source, images.known, run)
     }
 
@@ -257,6 +243,28 @@ impl Evaluation {
     pub fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
+}
+
+/// Reads images to measure on, and says what can't be read or was changed.
+///
+/// # Errors
+/// Returns an error if none can be read, or one has a class that the checkpoint doesn't know.
+fn read(predictor: &Predictor<'_>, images: &EvalSet) -> anyhow::Result<Listed> {
+    let mut listed = predictor.read(&images.entries)?;
+    for words in Skipped::words(&listed.skipped) {
+        predictor.progress.say(&format!("warning: {words}"));
+    }
+    if let Some(words) = images.changed(&listed.set) {
+        predictor.progress.say(&words);
+    }
+    listed.skipped.splice(0..0, images.skipped.clone());
+    if listed.set.images.is_empty() {
+        bail!(
+            "found no image to evaluate on among {}, expected one or more",
+            images.entries.len()
+        );
+    }
+    Ok(listed)
 }
 
 /// What networks make of the images of a set.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Border, Explainer, SURE, border, explanation::words, overlay};
 use crate::{
     data::batches::dataset::ImageSet,
+    metrics::argmax,
     report::images::{colored, in_a_row, magnified, png},
 };
 

@@ -124,19 +124,13 @@ impl Report {
         let of_class = |(class, name): (usize, &String)| {
             let scores = found.class(class);
             let drawn = |of: Measure| bootstrap.class_interval(of(&scores), class, of);
-            let ranked = |of: Measure| {
-                if classes.len() <= RANKED_CLASSES {
-                    drawn(of)
-                } else {
-                    Estimate::without_interval(of(&scores))
-                }
+            let ranked = |of: Measure| match classes.len() {
+                ..=RANKED_CLASSES => drawn(of),
+                _ => Estimate::without_interval(of(&scores)),
             };
-            let share = |part: u64, all: u64, of: Measure| {
-                if are_alone {
-                    wilson_or_nothing(part, all, of(&scores))
-                } else {
-                    drawn(of)
-                }
+            let share = |part: u64, all: u64, of: Measure| match grouped {
+                None => wilson_or_nothing(part, all, of(&scores)),
+                Some(_) => drawn(of),
             };
             let quiet = scores.others - (scores.predicted - scores.hits);
             let intervals = ClassIntervals {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::support::{Place, json};
 
 /// A row of `predictions.csv`: label, predicted class, fold, probabilities.
+#[derive(Debug)]
 struct Row {
     label: String,
     predicted: String,
@@ -282,6 +283,7 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
     place.recipe("test = \"test\"", "epochs = 2");
     let ran = place.done("train --config small.toml --out run --folds 3");
     ran.prints("The test images, by the mean of 3 networks");
+    ran.prints("Standard deviation");
     let predict = |checkpoint: &str| -> Vec<Vec<f64>> {
         let line = format!("predict --checkpoint {checkpoint} test --format jsonl");
         let out = place.done(&line).out;
@@ -306,8 +308,6 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
     assert_eq!(again["metrics"], measured["metrics"]);
     assert_eq!(again["unseen"], measured["unseen"]);
     place.done("evaluate --checkpoint run --data test --compare run/fold-1");
-    let ran = place.run("evaluate --checkpoint run --split val");
-    ran.exits(2, "run/evaluation/out-of-fold");
     let ran = place.run("evaluate --checkpoint run --logits x.csv");
     ran.exits(2, "--logits are those of one network");
     let ran = place.run("predict --checkpoint run test --abstain");
@@ -315,6 +315,90 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
     std::fs::remove_dir_all(place.path("run/fold-2/best")).expect("removed");
     let ran = place.run("predict --checkpoint run test");
     ran.exits(1, "run/fold-2");
+}
+
+#[test]
+fn a_run_is_sliced_and_compared_by_what_its_folds_held_back() {
+    let place = Place::with_recipe("epochs = 2");
+    let train = "train --config small.toml --folds 3 --out";
+    place.done(&format!("{train} run"));
+    place.done(&format!("{train} other --set seed=7"));
+    place.done("train --config small.toml --out single");
+    let written = "run/evaluation/out-of-fold";
+    let trained = json(&place.read(&format!("{written}/metrics.json")));
+    let rows = out_of_fold(&place, "run");
+
+    // There are no test images, so that these are what is measured; by each fold's own network.
+    let ran = place.done("evaluate --checkpoint run --by size --logits logits.csv --json");
+    ran.tells("each by the network of the fold that held it back");
+    let found = ran.json();
+    assert_eq!(found["metrics"], trained["metrics"]);
+    assert_eq!(found["folds"], trained["folds"]);
+    assert_eq!(found["slices"][0]["slices"][0]["images"], 30);
+    for (path, row) in &rows {
+        let again = &out_of_fold(&place, "run")[path];
+        assert_eq!(
+            (again.fold, &again.probabilities),
+            (row.fold, &row.probabilities)
+        );
+    }
+    let logits = place.read("logits.csv");
+    let of_path: BTreeMap<&str, Vec<f64>> = logits
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let mut fields = line.split(',');
+            let path = fields.next().expect("a path");
+            (
+                path,
+                fields
+                    .skip(1)
+                    .map(|field| field.parse().expect("a logit"))
+                    .collect(),
+            )
+        })
+        .collect();
+    assert_eq!(of_path.len(), 30);
+    for (path, row) in &rows {
+        let [a, b] = of_path[path.as_str()][..] else {
+            panic!("{logits}")
+        };
+        let of_b = 1.0 / (1.0 + (a - b).exp());
+        assert!(
+            (row.probabilities[1] - of_b).abs() < 1e-6,
+            "{path}: {row:?}, {of_b}"
+        );
+    }
+
+    // Each run by its own folds; of a single network, only what it held back tells anything.
+    let compared = place
+        .done("evaluate --checkpoint run --compare other single --json")
+        .json();
+    let [by_folds, by_one] = &compared["comparisons"].as_array().expect("two")[..] else {
+        panic!("{compared}")
+    };
+    assert_eq!(
+        (&by_folds["images"], &by_folds["left_out"]),
+        (&30.into(), &0.into())
+    );
+    let theirs = json(&place.read("other/evaluation/out-of-fold/metrics.json"));
+    assert_eq!(by_folds["accuracy"], theirs["accuracy"]);
+    let held_back = part(&place, "single", "val").len();
+    assert_eq!(by_one["images"], held_back);
+    assert_eq!(by_one["left_out"], 30 - held_back);
+
+    place.images("train/a", 0, 20);
+    place.done(&format!("{train} more"));
+    place.run("evaluate --checkpoint run --compare more").exits(
+        2,
+        "the folds of more held 33 images back and those of this run 30",
+    );
+    place.done("train --config small.toml --folds 2 --repeats 2 --out twice --set train.epochs=1");
+    place.run("evaluate --checkpoint twice --split val").exits(
+        2,
+        "name one of them, whose folds are beside twice/repeat-1/fold-1/best",
+    );
+    place.done("evaluate --checkpoint twice/repeat-1 --split val");
 }
 
 #[test]

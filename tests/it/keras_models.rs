@@ -29,7 +29,7 @@ fn folder() -> PathBuf {
 
 fn cases() -> BTreeMap<String, Case> {
     let text = fs::read_to_string(folder().join("expected.json")).expect("read");
-    json(&text)
+    serde_json::from_str(&text).expect("JSON")
 }
 
 fn model(name: &str) -> String {

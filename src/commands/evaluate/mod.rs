@@ -1,13 +1,17 @@
 //! `emberlens evaluate`: measures a checkpoint on images whose class is known, and writes a table,
 //! `metrics.json` and `predictions.csv`.
 
+mod images;
 mod others;
 
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use self::others::{Other, check_runs, refuse_twice};
+use self::{
+    images::Images,
+    others::{Other, check_runs, refuse_twice},
+};
 use super::{
     common::{exit_status::ExitStatus, folders, job},
     ui::{self, Terminal, say},
@@ -18,11 +22,8 @@ use crate::{
     config::{self, DeviceName},
     data::shards::is_shard,
     evaluation::{
-        Evaluation, corrected,
-        images::{
-            EvalSet, OUT_OF_FOLD, SplitName, from_path, from_split, held_out_or_back, no_run,
-            run_of,
-        },
+        corrected,
+        images::{SplitName, run_of},
         page::{self, Subject},
         place,
         predictor::{Predictor, Tta},
@@ -44,7 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR|CSV", conflicts_with = "split")]
     data: Option<PathBuf>,
     /// Images of the run to measure: those held out for the test or, with `val`, those held back
-    /// for validation; by default the test images, if there are any
+    /// for validation, of folds each by the network that held it back; by default the test images,
+    /// if there are any
     #[arg(long, value_enum)]
     split: Option<SplitName>,
     /// Average the probabilities of each image and of N augmented variants, drawn as the run's
@@ -128,17 +130,18 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     args.moved.refuse(&args.checkpoint)?;
     args.logits.as_ref().map_or(Ok(()), RawFile::check)?;
     refuse_twice(&args.checkpoint, &args.compare)?;
-    let networks = networks(args)?;
+    let networks = Networks::find(&args.checkpoint)?;
     let (checkpoints, paths) = (networks.load()?, &networks.paths);
     // All folds have the same images, and those of the first are as well known as any.
     let run = run_of(&paths[0]);
     refuse_inside(args, run)?;
     check_runs(&checkpoints, paths)?;
     if checkpoints[0].meta.is_autoencoder() {
-        return reconstruct(args, &checkpoints, &paths[0], ranks);
+        return reconstruct(args, &checkpoints, &networks, ranks);
     }
     let by = By::find(&args.by, &lists(args, run)?)?;
-    let images = images(args, &checkpoints, &paths[0])?;
+    let images = Images::named(args, &checkpoints, &networks)?;
+    refuse_logits(args, &images, &networks)?;
     let tta = |path: &Path| args.tta.map(|rounds| Tta::of_run(rounds, path)).transpose();
     // One that can't be loaded ends the command before minutes of work.
     let others = Other::of_all(&args.compare, &tta)?;
@@ -146,27 +149,30 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     let compute = ui::open_device(job::device(args.device, ranks)?)?;
     // Both runs of a comparison have the same to say of the images.
     let progress = EachOnce::new(&Terminal);
-    let predictor = Predictor {
-        tta,
-        keep: detail(args, &checkpoints),
-        ranks: ranks.clone(),
-        ..Predictor::of_all(&checkpoints, &compute, &progress)?
-    };
-    let mut evaluation = Evaluation::run(&predictor, images.clone(), run)?;
-    let compare = |other: &Other| {
-        let predictor = Predictor {
-            tta: other.tta.clone(),
+    let theirs = others.iter().map(|other| images.for_other(other));
+    let theirs: Vec<Images> = theirs.collect::<Result<_, _>>()?;
+    let name = images.set().name.clone();
+    let keep = detail(args, &checkpoints);
+    let mut evaluation = images.evaluated(&checkpoints, run, &|networks| {
+        Ok(Predictor {
+            tta: tta.clone(),
+            keep,
             ranks: ranks.clone(),
-            ..Predictor::of_all(&other.checkpoints, &compute, &progress)?
-        };
-        let theirs = EvalSet {
-            known: other.known(images.known),
-            ..images.clone()
-        };
-        let theirs = Evaluation::run(&predictor, theirs, other.run.as_deref())?;
+            ..Predictor::of_all(networks, &compute, &progress)?
+        })
+    })?;
+    let compare = |(other, images): (&Other, Images)| {
+        let theirs = images.evaluated(&other.checkpoints, other.run.as_deref(), &|networks| {
+            Ok(Predictor {
+                tta: other.tta.clone(),
+                ranks: ranks.clone(),
+                ..Predictor::of_all(networks, &compute, &progress)?
+            })
+        })?;
         evaluation.compare(&theirs, [&args.checkpoint, &other.path])
     };
-    let comparisons = others.iter().map(compare).collect::<Result<_, _>>()?;
+    let comparisons = others.iter().zip(theirs).map(compare);
+    let comparisons = comparisons.collect::<Result<_, _>>()?;
     if !ranks.is_first() {
         return Ok(());
     }
@@ -174,7 +180,7 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
     evaluation.slice(&by);
     let subject = Subject {
         evaluation: &evaluation,
-        name: &images.name,
+        name: &name,
         checkpoints: &checkpoints,
         run: Some(args.checkpoint.as_path())
             .filter(|_| checkpoints.len() > 1)
@@ -195,10 +201,9 @@ fn detail(args: &Args, checkpoints: &[Checkpoint]) -> Detail {
     }
 }
 
-/// Returns the networks that the arguments name.
-fn networks(args: &Args) -> anyhow::Result<Networks> {
-    let networks = Networks::find(&args.checkpoint)?;
-    if let (Some(_), [first, _, ..]) = (&args.logits, &networks.paths[..]) {
+/// Refuses the logits of several networks.
+fn refuse_logits(args: &Args, images: &Images, networks: &Networks) -> anyhow::Result<()> {
+    if let (Some(_), [first, _, ..], Images::Any(_)) = (&args.logits, &networks.paths[..], images) {
         let message = format!(
             "--logits are those of one network, and this run has {}; name one, such as {}: {}",
             networks.paths.len(),
@@ -207,7 +212,7 @@ fn networks(args: &Args) -> anyhow::Result<Networks> {
         );
         return Err(UsageError(message).into());
     }
-    Ok(networks)
+    Ok(())
 }
 
 /// Refuses results among images.
@@ -233,47 +238,14 @@ fn lists(args: &Args, run: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     Ok(sources)
 }
 
-/// Returns the images that the arguments name. `path` is that of the first checkpoint.
-fn images(args: &Args, checkpoints: &[Checkpoint], path: &Path) -> anyhow::Result<EvalSet> {
-    if let Some(data) = &args.data {
-        return from_path(data, &checkpoints[0].meta, &Terminal);
-    }
-    let run = run_of(path).ok_or_else(|| no_run(path))?;
-    if checkpoints.len() == 1 {
-        return match args.split {
-            Some(split) => from_split(split, run, &Terminal),
-            None => held_out_or_back(run, &Terminal),
-        };
-    }
-    let held_back = || {
-        UsageError(format!(
-            "the images that one network held back trained the others; what each says of its own \
-             is in {}; name images with --data, or one fold: {}",
-            names::of_path(&args.checkpoint.join("evaluation").join(OUT_OF_FOLD)),
-            names::of_path(&args.checkpoint)
-        ))
-    };
-    match args.split {
-        Some(SplitName::Val) => Err(held_back().into()),
-        Some(SplitName::Test) => from_split(SplitName::Test, run, &Terminal),
-        // Without test images, there is nothing that they could be measured on together.
-        None => from_split(SplitName::Test, run, &Terminal).map_err(|error| {
-            if error.is::<UsageError>() {
-                held_back().into()
-            } else {
-                error
-            }
-        }),
-    }
-}
-
-/// Measures the autoencoder at `path`, and writes and prints the result.
+/// Measures an autoencoder, and writes and prints the result.
 fn reconstruct(
     args: &Args,
     checkpoints: &[Checkpoint],
-    path: &Path,
+    networks: &Networks,
     ranks: &Ranks,
 ) -> anyhow::Result<()> {
+    let path = &networks.paths[0];
     for (option, is_set) in [
         ("--tta", args.tta.is_some()),
         ("--by", !args.by.is_empty()),
@@ -286,7 +258,8 @@ fn reconstruct(
             return Err(UsageError(format!("{message} an autoencoder: {run}")).into());
         }
     }
-    let images = images(args, checkpoints, path)?;
+    // It is one network: there are no folds of autoencoders.
+    let images = Images::named(args, checkpoints, networks)?.set().clone();
     let compute = ui::open_device(job::device(args.device, ranks)?)?;
     let predictor = Predictor {
         ranks: ranks.clone(),

@@ -13,6 +13,7 @@ use crate::{
 /// A run to compare with.
 pub(super) struct Other {
     pub(super) path: PathBuf,
+    pub(super) networks: Networks,
     /// The run around its first network, if there is one.
     pub(super) run: Option<PathBuf>,
     pub(super) checkpoints: Vec<Checkpoint>,
@@ -34,6 +35,7 @@ impl Other {
                 run: run_of(&networks.paths[0]).map(Path::to_owned),
                 checkpoints,
                 tta: tta(&networks.paths[0])?,
+                networks,
             })
         };
         runs.iter().map(other).collect()

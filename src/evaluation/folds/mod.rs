@@ -1,13 +1,18 @@
 //! The figures of a cross-validation: over all images, each classified by the network of the fold
 //! that held it back, and fold by fold.
 
+mod held_back;
 mod repeats;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-pub use self::repeats::{RepeatFigures, Repeats};
+use self::held_back::SOURCE;
+pub use self::{
+    held_back::HeldBack,
+    repeats::{RepeatFigures, Repeats},
+};
 use super::{Evaluation, Judged};
 use crate::{
     checkpoint::Meta,
@@ -43,9 +48,6 @@ pub struct FoldFigures {
     pub metrics: BTreeMap<String, Estimate>,
 }
 
-/// Origin of the images of a cross-validation, in words.
-const SOURCE: &str = "all images of the folds";
-
 /// Columns of the table of folds.
 const COLUMNS: [(&str, &str); 5] = [
     ("accuracy", "Accuracy"),
@@ -64,16 +66,24 @@ impl Evaluation {
     /// Panics if there is no fold.
     pub fn out_of_fold(folds: &[(&Meta, Self)]) -> Self {
         let (meta, first) = folds.first().expect("a cross-validation has folds");
-        let mut rows: Vec<(usize, &Image, &Vec<f32>)> = folds
-            .iter()
-            .enumerate()
-            .flat_map(|(fold, (_, found))| {
-                let images = found.set.images.iter().zip(&found.probabilities);
-                images.map(move |(image, row)| (fold, image, row))
-            })
-            .collect();
+        let of_fold = |(fold, (_, found)): (usize, &'_ (&Meta, Self))| {
+            let images = 0..found.set.images.len();
+            images.map(move |at| (fold, at)).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<(usize, usize)> = folds.iter().enumerate().flat_map(of_fold).collect();
+        let image = |(fold, at): (usize, usize)| -> &Image { &folds[fold].1.set.images[at] };
         // All folds share a store, whose slots are in that order.
-        rows.sort_by_key(|(_, image, _)| image.slot);
+        rows.sort_by_key(|row| image(*row).slot);
+        // What isn't kept by the folds is kept by none.
+        let probabilities = rows
+            .iter()
+            .map(|(fold, at)| folds[*fold].1.probabilities[*at].clone());
+        let logits = rows
+            .iter()
+            .filter_map(|(fold, at)| folds[*fold].1.logits.get(*at).cloned());
+        let files = rows
+            .iter()
+            .filter_map(|(fold, at)| folds[*fold].1.files.get(*at).cloned());
         let total = rows.len() as f64;
         let losses = folds
             .iter()
@@ -82,11 +92,11 @@ impl Evaluation {
             features: Vec::new(),
             set: Arc::new(ImageSet {
                 classes: Arc::clone(&first.set.classes),
-                images: rows.iter().map(|(_, image, _)| (*image).clone()).collect(),
+                images: rows.iter().map(|row| image(*row).clone()).collect(),
                 store: Arc::clone(&first.set.store),
             }),
-            probabilities: rows.iter().map(|(.., row)| (*row).clone()).collect(),
-            logits: Vec::new(),
+            probabilities: probabilities.collect(),
+            logits: logits.collect(),
             loss: losses.sum::<f64>() / total,
             averaged_over: Vec::new(),
             copied: None,
@@ -98,7 +108,7 @@ impl Evaluation {
                 .iter()
                 .flat_map(|(_, found)| found.damaged.clone())
                 .collect(),
-            files: Vec::new(),
+            files: files.collect(),
         };
         // Each network may have decisions of its own, which say nothing of the others.
         let meta = Meta {
@@ -106,7 +116,7 @@ impl Evaluation {
             coverage: None,
             ..(*meta).clone()
         };
-        let of_image = rows.iter().map(|(fold, ..)| *fold).collect();
+        let of_image = rows.iter().map(|(fold, _)| *fold).collect();
         Self {
             folds: Some(Folds::of(folds, of_image)),
             ..judged.evaluated(&meta, SOURCE.to_owned())

@@ -98,7 +98,7 @@ mod tests {
         let folder = folder.path();
         assert!(read(folder).expect("nothing").is_none());
         let found = serde_json::json!({"images": 3, "metrics": {"accuracy": 0.1_f32}});
-        let rows = (&"rows.csv"[..], &b"path,label\na,b\n"[..]);
+        let rows = ("rows.csv", &b"path,label\na,b\n"[..]);
         write(folder, &["Three.".to_owned()], &found, rows).expect("written");
         let fields = read(folder).expect("as written").expect("there");
         assert_eq!(fields["images"], 3);
