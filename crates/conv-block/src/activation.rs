@@ -38,6 +38,8 @@ per_isa! {
     ) = scale_kernel
 }
 
+/// Replaces each value by `function` of `value * scale + shift`.
+///
 /// # Safety
 /// As [`activate_kernel`].
 #[inline(always)]
@@ -55,6 +57,8 @@ unsafe fn scale_kernel<S: Simd, const NV: usize>(
     }
 }
 
+/// Replaces each value by `function` of it.
+///
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]

@@ -50,6 +50,9 @@ per_isa! {
         attend_kernel
 }
 
+/// Computes the means of a head, `[channels, positions]`, from queries, keys and values of the same
+/// shape, a block of queries at a time; `scratch` is working memory.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

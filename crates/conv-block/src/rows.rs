@@ -62,6 +62,8 @@ per_isa! {
     pub(crate) fn pass_tail(output: &[f32], most: f32, grad: &mut [f32]) = relu_kernel
 }
 
+/// Sets a gradient to zero if its output is zero or less, or equal to `most`.
+///
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
@@ -112,6 +114,9 @@ per_isa! {
     fn spread(grad: &[f32], codes: &[u8], left: u8, out: &mut [f32]) = spread_kernel
 }
 
+/// Writes two values for each cell of a row: its gradient where the code is `left` or `left + 1`,
+/// in this order, and zero elsewhere. An odd last column becomes zero.
+///
 /// # Safety
 /// None of its own, as for [`relu_kernel`].
 #[inline(always)]

@@ -220,6 +220,8 @@ per_isa! {
     fn turn(planes: &[f32], width: usize, pixels: &mut [f32]) = turn_kernel
 }
 
+/// Interleaves planes of `width` values, `[input][column]`, into pixels, `[column][input]`.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
@@ -252,6 +254,9 @@ per_isa! {
     fn add_strip(strip: &Strip<'_>, sums: &mut [f32], bias: &mut [f32]) = strip_kernel
 }
 
+/// Adds a strip's gradients of a block of outputs, which has one vector or `NV`, to those of the
+/// weights and the bias.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
@@ -270,6 +275,9 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     }
 }
 
+/// Adds a strip's gradients of a block of `NV` vectors of outputs to those of the weights,
+/// `[chunk][6][output in block]`, and of the bias, `[output in block]`.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

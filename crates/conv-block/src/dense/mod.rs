@@ -150,6 +150,9 @@ per_isa! {
     fn run_strip(strip: &Strip<'_>, packed: &[f32], sums: &mut [f32]) = strip_kernel
 }
 
+/// Computes a strip's rows of all outputs, block by block, from `packed`, `[row][input][column]`,
+/// and stores them in their planes; `sums` is working memory.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

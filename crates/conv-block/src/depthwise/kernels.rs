@@ -22,6 +22,9 @@ per_isa! {
     ) = correlate_kernel
 }
 
+/// Computes `out[i] = start + sum of weight * source[offset + i]` over all taps, [`VECTORS`]
+/// vectors at a time.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
@@ -64,6 +67,9 @@ per_isa! {
     ) = multiply_kernel
 }
 
+/// Computes `sums[k]`, the sum of `grads[i] * source[offsets[k] + i]` over all `i`, of [`TAPS`]
+/// offsets in one pass, and behind them the sum of `grads`.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]
@@ -107,6 +113,8 @@ per_isa! {
     pub(crate) fn every(values: &[f32], stride: usize, out: &mut [f32]) = every_kernel
 }
 
+/// Copies `out[i] = values[i * stride]`.
+///
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]

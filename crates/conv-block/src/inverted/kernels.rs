@@ -19,6 +19,10 @@ per_isa! {
     pub(super) fn run_strip(strip: &Strip<'_>, memory: &mut [f32]) = strip_kernel
 }
 
+/// Computes a strip's rows of all outputs. Channels are expanded, or inputs laid out in their
+/// place, and convolved by vectors, to `[vector][pixel][channel]`; the gate and the last
+/// convolution take all of them.
+///
 /// # Safety
 /// The CPU must have the instruction set, and no other task may hold a strip of the same rows.
 #[inline(always)]

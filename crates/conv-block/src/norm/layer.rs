@@ -28,6 +28,9 @@ per_isa! {
     fn normalize(norm: Norm<'_>, positions: usize, values: &mut [f32]) = normalize_kernel
 }
 
+/// Normalizes the channels of each position of an image, `[channels, positions]`, in place,
+/// [`WIDTH`] positions at a time.
+///
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]

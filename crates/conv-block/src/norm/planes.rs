@@ -41,6 +41,9 @@ per_isa! {
     ) = mix_kernel
 }
 
+/// Replaces each value of a plane by `scale * grad + slope * value + offset`, where `grad` is zero
+/// if it doesn't pass.
+///
 /// # Safety
 /// None of its own; unsafe like the kernels of other sets, which [`per_isa!`] calls alike.
 #[inline(always)]
@@ -60,6 +63,8 @@ per_isa! {
     pub(super) fn moments(values: &[f32], found: &mut [f64; 2]) = moments_kernel
 }
 
+/// Writes the mean of the values and their biased variance to `found`.
+///
 /// # Safety
 /// None of its own, as for [`mix_kernel`].
 #[inline(always)]
@@ -101,6 +106,9 @@ per_isa! {
     ) = products_kernel
 }
 
+/// Adds two sums over a plane to `sums`: of the gradients that pass, and of their products with
+/// `result - mean`.
+///
 /// # Safety
 /// None of its own, as for [`mix_kernel`].
 #[inline(always)]
@@ -135,6 +143,9 @@ per_isa! {
     ) = scale_kernel
 }
 
+/// Writes `value * scale + shift`, limited to `least` and `most`, for each value of a plane to
+/// `out`.
+///
 /// # Safety
 /// None of its own, as for [`mix_kernel`].
 #[inline(always)]
@@ -164,6 +175,9 @@ per_isa! {
     ) = pool_kernel
 }
 
+/// Writes the largest `value * scale + shift` of each 2x2 cell of a plane to `out`, and its
+/// position to `codes`; where it is zero or less, 0 and [`DEAD`].
+///
 /// # Safety
 /// None of its own, as for [`mix_kernel`].
 #[inline(always)]

@@ -229,6 +229,9 @@ per_isa! {
     fn run_panel(panel: &Panel<'_>, input: &[f32], packed: &mut [f32]) = panel_kernel
 }
 
+/// Computes a panel's pixels of all outputs, block by block, and stores them in their planes;
+/// `packed` is working memory for the pixels as `[tile][input][pixel]`.
+///
 /// # Safety
 /// The CPU must have the instruction set, and no other task may hold a panel of the same pixels.
 #[inline(always)]

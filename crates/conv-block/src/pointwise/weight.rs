@@ -134,6 +134,10 @@ per_isa! {
     ) = strip_kernel
 }
 
+/// Adds the products of the outputs' rows with the inputs' to `sums`, `[output, input]`, and the
+/// sums of the outputs' rows to `bias`. The rows lie one after the other, outputs first, `pitch`
+/// values apart, with `filled` values each.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

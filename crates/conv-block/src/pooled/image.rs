@@ -207,6 +207,8 @@ per_isa! {
     fn gather(from: &[f32], stride: usize, out: &mut [f32]) = gather_kernel
 }
 
+/// Copies `out[i] = from[i * stride]`.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

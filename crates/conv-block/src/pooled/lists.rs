@@ -62,6 +62,9 @@ per_isa! {
     pub(super) fn find_lives(find: &Find<'_>, lists: &mut Lists) = find_kernel
 }
 
+/// Lists the nonzero gradients of the cells, output by output and row by row, with their offsets,
+/// and counts those of each output.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

@@ -29,6 +29,10 @@ per_isa! {
     ) = segment_kernel
 }
 
+/// Adds each listed gradient, times the three runs of the image that it meets, to `sums`,
+/// `[output][kernel row][run]`, and, times the weights, to the same runs of `dx` unless that is
+/// empty.
+///
 /// # Safety
 /// The CPU must have the instruction set, and the lists must come from [`find_lives`] for this
 /// segment and block size.

@@ -330,6 +330,8 @@ macro_rules! per_isa {
         $(#[$doc])*
         $vis fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
             use $crate::simd::Kind;
+            /// Runs the kernel, compiled for AVX-512F.
+            ///
             /// # Safety
             /// The CPU must have AVX-512F.
             #[cfg(target_arch = "x86_64")]
@@ -339,6 +341,8 @@ macro_rules! per_isa {
                 // detected.
                 unsafe { $kernel::<$crate::simd::Avx512, 2>($($arg),*) }
             }
+            /// Runs the kernel, compiled for AVX2 and FMA.
+            ///
             /// # Safety
             /// The CPU must have AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
@@ -348,6 +352,8 @@ macro_rules! per_isa {
                 // detected.
                 unsafe { $kernel::<$crate::simd::Avx2, 2>($($arg),*) }
             }
+            /// Runs the kernel, compiled for NEON.
+            ///
             /// # Safety
             /// The CPU must have NEON.
             #[cfg(target_arch = "aarch64")]

@@ -191,6 +191,9 @@ per_isa! {
     ) = strip_kernel
 }
 
+/// Computes the results of a strip's tiles for all outputs, and stores them in their planes;
+/// `values`, `patches` and `sums` are working memory.
+///
 /// # Safety
 /// The CPU must have the instruction set. No other task may hold a strip with the same tiles.
 #[inline(always)]

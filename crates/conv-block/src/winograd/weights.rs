@@ -90,6 +90,9 @@ per_isa! {
     ) = block_kernel
 }
 
+/// Transforms the kernels of the block of outputs from `first` on, and of `inputs` inputs, into
+/// `[place][input][output in block]`.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

@@ -32,6 +32,9 @@ per_isa! {
     pub(super) fn add_up(product: &Product<'_>, sums: &mut [f32]) = product_kernel
 }
 
+/// Adds the products of a pass to `sums`, `[place][input][output in block]`, and after the last
+/// pass writes the weights' gradient.
+///
 /// # Safety
 /// The CPU must have the instruction set, and no other task may have the same inputs and outputs.
 #[inline(always)]
@@ -49,6 +52,9 @@ unsafe fn product_kernel<S: Simd, const NV: usize>(product: &Product<'_>, sums: 
     }
 }
 
+/// Adds the products of patches and gradients at each place, summed over the tiles of a pass, to
+/// `sums`, `[place][input][output in block]`, which the first pass overwrites.
+///
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline(always)]

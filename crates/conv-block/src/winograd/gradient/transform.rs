@@ -82,6 +82,9 @@ per_isa! {
     ) = inputs_kernel
 }
 
+/// Transforms the patches of some inputs into the strip's part of `[place][strip][input][tile]`,
+/// with zeros for missing inputs and tiles; `scratch` is working memory.
+///
 /// # Safety
 /// The CPU must have the instruction set. No other task may transform the same inputs of the strip.
 #[inline(always)]
@@ -128,6 +131,10 @@ per_isa! {
     ) = grads_kernel
 }
 
+/// Transforms the gradients of a block of outputs into the strip's part of `[place][block of
+/// outputs][strip][tile][output in block]`, with zeros for missing outputs and tiles; `values` is
+/// working memory.
+///
 /// # Safety
 /// The CPU must have the instruction set. No other task may transform the same block of the strip.
 #[inline(always)]
