@@ -1,7 +1,7 @@
 //! Squeeze-excite (Hu et al. 2018, arXiv 1709.01507): each channel is multiplied by a function of
 //! all channels' means.
 
-use super::{GateWeights, Weights};
+use super::weights::{GateWeights, Weights};
 use crate::{
     activation::{Activation, activate_kernel},
     simd::Simd,

@@ -1,5 +1,7 @@
+//! Inverted residuals compared with their layers one by one.
+
 use super::*;
-use crate::tests::values;
+use crate::{Isa, activation::Activation, tests::values};
 
 /// A layer's weights of ordinary size.
 fn scaled(len: usize, terms: usize, seed: usize) -> Vec<f32> {

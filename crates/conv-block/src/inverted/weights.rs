@@ -1,7 +1,40 @@
-//! Weights in the order in which the kernels read them.
+//! Weights as they are given, and in the order in which the kernels read them.
 
-use super::Weights;
-use crate::simd::Isa;
+use crate::{activation::Activation, simd::Isa};
+
+/// A 1x1 convolution's weights `[outputs, inputs]` and bias `[outputs]`, or a depthwise one's
+/// `[channels, kernel, kernel]` and `[channels]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// The weights.
+    pub weight: &'a [f32],
+    /// The bias.
+    pub bias: &'a [f32],
+}
+
+/// A gate (squeeze-excite): two dense layers of the channels' means, each followed by a function.
+#[derive(Clone, Copy, Debug)]
+pub struct GateWeights<'a> {
+    /// To fewer channels.
+    pub reduce: Weights<'a>,
+    /// Back to all channels.
+    pub expand: Weights<'a>,
+    /// What follows them.
+    pub functions: [Activation; 2],
+}
+
+/// The weights of an inverted residual.
+#[derive(Clone, Copy, Debug)]
+pub struct InvertedWeights<'a> {
+    /// The first convolution, unless the block begins with the depthwise one.
+    pub expand: Option<Weights<'a>>,
+    /// The depthwise convolution.
+    pub depthwise: Weights<'a>,
+    /// The gate, if there is one.
+    pub gate: Option<GateWeights<'a>>,
+    /// The last convolution.
+    pub project: Weights<'a>,
+}
 
 /// The weights of a 1x1 convolution, in panels of one or two vectors of outputs.
 #[derive(Clone, Debug)]
