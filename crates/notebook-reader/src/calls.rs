@@ -8,7 +8,8 @@ use ruff_text_size::{Ranged, TextRange};
 use crate::{
     functions::Arguments,
     machine::{FunctionKind, Machine},
-    values::{Argument, Call, Event, Object, Origin, Place, Value},
+    record::Event,
+    values::{Argument, Call, Object, Origin, Place, Value},
 };
 
 /// An argument as it is written.

@@ -24,15 +24,16 @@ mod builtins;
 mod calls;
 mod cells;
 mod expressions;
+mod formatting;
 mod functions;
 mod machine;
 mod methods;
 mod operators;
+mod record;
 mod statements;
 mod values;
 
 pub use cells::{Cell, Notebook, ReadError};
 pub use machine::{Options, trace};
-pub use values::{
-    Argument, Call, Event, Loop, Object, Opaque, Origin, Place, Skipped, Trace, Value,
-};
+pub use record::{Event, Loop, Skipped, Trace};
+pub use values::{Argument, Call, Object, Opaque, Origin, Place, Value};

@@ -8,7 +8,8 @@ use ruff_text_size::{Ranged, TextRange};
 
 use crate::{
     Cell, Notebook,
-    values::{Event, Object, Opaque, Origin, Place, Skipped, Trace, Value},
+    record::{Event, Skipped, Trace},
+    values::{Object, Opaque, Origin, Place, Value},
 };
 
 /// Maximum number of statements and expressions that are interpreted.

@@ -110,43 +110,6 @@ impl Machine<'_> {
         Some(self.string(changed, range))
     }
 
-    /// Formats by `str.format`: `{}`, `{0}`, `{name}`, each with a specification.
-    fn format(&self, format: &str, given: &[Given]) -> Option<String> {
-        let mut text = String::new();
-        let mut rest = format;
-        let mut next = 0;
-        while let Some(start) = rest.find(['{', '}']) {
-            text.push_str(&rest[..start]);
-            let doubled = &rest[start..];
-            if doubled.starts_with("{{") || doubled.starts_with("}}") {
-                text.push_str(&doubled[..1]);
-                rest = &doubled[2..];
-                continue;
-            }
-            let end = doubled.find('}').filter(|end| *end > 0)?;
-            let (key, spec) = doubled[1..end]
-                .split_once(':')
-                .unwrap_or((&doubled[1..end], ""));
-            let argument = match key.parse::<usize>() {
-                Ok(index) => given.get(index)?,
-                Err(_) if key.is_empty() => {
-                    next += 1;
-                    given.get(next - 1)?
-                }
-                Err(_) => given
-                    .iter()
-                    .find(|argument| argument.name.as_deref() == Some(key))?,
-            };
-            text.push_str(&self.formatted(&argument.value, spec)?);
-            if text.len() > MOST_LENGTH {
-                return None;
-            }
-            rest = &doubled[end + 1..];
-        }
-        text.push_str(rest);
-        Some(text)
-    }
-
     fn method_of_list(
         &mut self,
         of: &Value,

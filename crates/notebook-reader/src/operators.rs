@@ -1,4 +1,4 @@
-//! Arithmetic, comparisons and the texts of values.
+//! Arithmetic, paths and comparisons, and the elements of what they apply to.
 
 use std::cmp::Ordering;
 
@@ -262,75 +262,6 @@ impl Machine<'_> {
             _ => return None,
         })
     }
-
-    /// Returns a value's text, as `str` gives it.
-    pub(crate) fn text_of(&self, value: &Value) -> Option<String> {
-        match value {
-            Value::Opaque(_) | Value::Name(_) | Value::Object(_) => None,
-            Value::Str(text) => Some(text.to_string()),
-            value => Some(self.trace.describe(value)),
-        }
-    }
-
-    /// Formats by `%`.
-    fn percent(&self, format: &str, values: &[Value]) -> Option<String> {
-        let mut values = values.iter();
-        let mut parts = format.split('%');
-        let mut text = parts.next()?.to_owned();
-        while let Some(part) = parts.next() {
-            if part.is_empty() {
-                text.push('%');
-                text.push_str(parts.next()?);
-                continue;
-            }
-            let kind = part.find(|letter: char| letter.is_ascii_alphabetic())?;
-            let (spec, rest) = part.split_at(kind + 1);
-            text.push_str(&self.formatted(values.next()?, spec)?);
-            text.push_str(rest);
-        }
-        Some(text)
-    }
-
-    /// Formats a value by a specification such as `03d` or `.2f`.
-    pub(crate) fn formatted(&self, value: &Value, spec: &str) -> Option<String> {
-        if spec.is_empty() || spec == "s" {
-            return self.text_of(value);
-        }
-        let kind = spec.chars().last()?;
-        let numbers = spec.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-        let (width, precision) = numbers.split_once('.').unwrap_or((numbers, ""));
-        let is_zeros = width.starts_with('0');
-        let width: usize = if width.is_empty() {
-            0
-        } else {
-            width.parse().ok()?
-        };
-        let text = match kind {
-            'd' => match value {
-                Value::Int(number) => number.to_string(),
-                _ => return None,
-            },
-            'f' => {
-                let digits = if precision.is_empty() {
-                    6
-                } else {
-                    precision.parse().ok()?
-                };
-                (digits <= 30).then(|| format!("{:.digits$}", number(value).unwrap_or(f64::NAN)))?
-            }
-            '0'..='9' => self.text_of(value)?,
-            _ => return None,
-        };
-        if width > 200 {
-            return None;
-        }
-        let is_number = number(value).is_some();
-        Some(match (is_zeros, is_number) {
-            (true, _) => format!("{text:0>width$}"),
-            (false, true) => format!("{text:>width$}"),
-            (false, false) => format!("{text:<width$}"),
-        })
-    }
 }
 
 /// Returns a number as Python computes with it.
@@ -351,15 +282,6 @@ pub(crate) fn position(index: &Value, length: usize) -> Option<usize> {
     let length = i64::try_from(length).ok()?;
     let at = if *index < 0 { index + length } else { *index };
     usize::try_from(at).ok().filter(|_| at < length)
-}
-
-/// Returns a number as Python writes it.
-pub(crate) fn float_text(number: f64) -> String {
-    let size = number.abs();
-    if number == 0.0 || (1e-4..1e16).contains(&size) {
-        return format!("{number:?}");
-    }
-    format!("{number:e}")
 }
 
 fn whole(operator: Operator, left: i64, right: i64) -> Option<Value> {
