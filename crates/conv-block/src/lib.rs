@@ -44,17 +44,12 @@ pub use norm::{
 };
 pub use pointwise::{Before, infer_normed};
 pub use rows::tail_gradient;
-pub use shape::{Algorithm, Conv, Tail};
+pub use shape::{Algorithm, Conv, DEAD, Tail};
 pub use simd::Isa;
 
 use dense::Dense;
 use pooled::Pooled;
 use rows::{Plain, PoolGrad, Rows};
-
-/// The code of a pooled value whose cell has nothing above zero. The other codes are the position
-/// of the maximum in its cell: 0 and 1 in the upper row, 2 and 3 in the lower. The first of equal
-/// values counts, as in PyTorch.
-pub const DEAD: u8 = 4;
 
 /// The result of [`forward`].
 #[derive(Clone, Debug, PartialEq)]

@@ -47,6 +47,11 @@ pub enum Tail {
     ReluPool,
 }
 
+/// The code of a pooled value whose cell has nothing above zero. The other codes are the position
+/// of the maximum in its cell: 0 and 1 in the upper row, 2 and 3 in the lower. The first of equal
+/// values counts, as in PyTorch.
+pub const DEAD: u8 = 4;
+
 impl Tail {
     /// Returns the least and the largest value that it leaves.
     pub(crate) fn range(self) -> [f32; 2] {

@@ -195,7 +195,9 @@ unsafe fn outputs_kernel<S: Simd, const NV: usize>(
     let len = d.inputs * d.kernel * d.kernel;
     for row in (0..strip.rows).step_by(2) {
         let pair = Pair {
-            d,
+            inputs: d.inputs,
+            columns: d.out_size.1,
+            tail: d.tail,
             packed,
             width: packed_width(d),
             row,

@@ -1,18 +1,21 @@
 //! The register tiles of two rows of results, with their tails.
 
-use super::Dense;
 use crate::{
-    DEAD,
-    shape::Tail,
+    shape::{DEAD, Tail},
     simd::Simd,
     tile::{Tile, apply_tail, multiply, positions},
 };
 
 /// Two rows of results to compute for one block of outputs.
 pub(super) struct Pair<'a> {
-    pub(super) d: &'a Dense<'a>,
+    pub(super) inputs: usize,
+    /// Columns to compute.
+    pub(super) columns: usize,
+    pub(super) tail: Tail,
     pub(super) packed: &'a [f32],
+    /// Columns of a packed row.
     pub(super) width: usize,
+    /// The first row, counted from the strip's.
     pub(super) row: usize,
     pub(super) weights: &'a [f32],
     pub(super) bias: &'a [f32],
@@ -29,8 +32,8 @@ pub(super) unsafe fn row_pair<S: Simd, const NV: usize, const T: usize, const ST
     pair: &Pair<'_>,
     sums: &mut [f32],
 ) {
-    let columns = pair.d.out_size.1.next_multiple_of(2);
-    let most = match (positions::<S, NV>(), pair.d.tail) {
+    let columns = pair.columns.next_multiple_of(2);
+    let most = match (positions::<S, NV>(), pair.tail) {
         // Cells have two columns.
         (3, Tail::ReluPool) => 2,
         (most, _) => most,
@@ -67,8 +70,8 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
     column: usize,
     sums: &mut [f32],
 ) {
-    let d = pair.d;
-    let row_len = d.inputs * pair.width;
+    let (inputs, columns) = (pair.inputs, pair.columns);
+    let row_len = inputs * pair.width;
     // SAFETY: as promised by the caller, all values of the tile's rows, weights and bias can be
     // read.
     unsafe {
@@ -86,15 +89,15 @@ unsafe fn tile_at<S: Simd, const NV: usize, const Q: usize, const T: usize, cons
                 .as_ptr()
                 .add((pair.row * STEP + k) * row_len + column * STEP);
             let a1 = a0.add(STEP * row_len);
-            let weights = pair.weights.as_ptr().add(k * d.inputs * T * NV * S::LANES);
-            multiply::<S, NV, Q, T, STEP>(&mut tile, [a0, a1], pair.width, weights, d.inputs);
+            let weights = pair.weights.as_ptr().add(k * inputs * T * NV * S::LANES);
+            multiply::<S, NV, Q, T, STEP>(&mut tile, [a0, a1], pair.width, weights, inputs);
         }
-        match d.tail {
+        match pair.tail {
             Tail::Linear | Tail::Relu | Tail::Relu6 => {
-                apply_tail::<S>(tile.as_flattened_mut().as_flattened_mut(), d.tail);
-                store_tile::<S, NV, Q>(&tile, d.out_size.1, column, sums);
+                apply_tail::<S>(tile.as_flattened_mut().as_flattened_mut(), pair.tail);
+                store_tile::<S, NV, Q>(&tile, columns, column, sums);
             }
-            Tail::ReluPool => pool_tile::<S, NV, Q>(&tile, d.out_size.1 / 2, column / 2, sums),
+            Tail::ReluPool => pool_tile::<S, NV, Q>(&tile, columns / 2, column / 2, sums),
         }
     }
 }

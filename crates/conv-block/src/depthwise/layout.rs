@@ -1,8 +1,8 @@
 //! Where the values of a plane lie while it is worked on.
 
 use super::{
-    Depthwise, LARGEST,
     kernels::{VECTORS, correlate, every},
+    shape::{Depthwise, LARGEST},
 };
 use crate::{Tail, rows::pass_tail, scratch::with_scratch, simd::Isa};
 

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::{
-    DEAD,
+    shape::DEAD,
     simd::{Simd, per_isa},
 };
 

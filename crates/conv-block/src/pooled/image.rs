@@ -1,7 +1,7 @@
 //! The gradients of one image of the batch.
 
 use super::{
-    Blocks, Pooled,
+    blocks::Blocks,
     lists::{Cells, Find, Lists, find_lives},
     segment::{Segment, add_segment},
 };
@@ -16,6 +16,15 @@ use crate::{
 /// Number of image values that a segment of cells should not exceed, so that they stay in the
 /// first-level cache.
 const SEGMENT_LEN: usize = 5 * 1024;
+
+/// What the gradients are computed from.
+pub(crate) struct Pooled<'a> {
+    pub(crate) conv: &'a Conv,
+    pub(crate) input: &'a [f32],
+    pub(crate) weight: &'a [f32],
+    pub(crate) codes: &'a [u8],
+    pub(crate) grad: &'a [f32],
+}
 
 /// One image of the batch.
 pub(super) struct Image<'a> {
@@ -116,18 +125,7 @@ impl Image<'_> {
         let conv = self.pooled.conv;
         let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
         let (rows, columns) = (2 * cell_rows + 2, 2 * cell_columns + 2);
-        let size = self.blocks.size;
-        // As many whole rows of cells as fit, or a part of one row.
-        let height = (SEGMENT_LEN / (2 * columns * size))
-            .saturating_sub(1)
-            .max(1);
-        let width = if height > 1 {
-            cell_columns
-        } else {
-            (SEGMENT_LEN / (8 * size))
-                .saturating_sub(1)
-                .clamp(1, cell_columns)
-        };
+        let [height, width] = segment_size(cell_columns, self.blocks.size);
         let (runs_sums, bias) = sums.split_at_mut(sums.len() - conv.outputs);
         let mut lists = Lists::new(conv.outputs, height * width);
         for top in (0..cell_rows).step_by(height) {
@@ -143,7 +141,10 @@ impl Image<'_> {
                     // needs others.
                     if block == 0 || size != self.blocks.size {
                         let find = Find {
-                            image: self,
+                            conv,
+                            grad: self.pooled.grad,
+                            codes: self.pooled.codes,
+                            image: self.image,
                             cells,
                             columns,
                             size,
@@ -175,6 +176,18 @@ impl Image<'_> {
             }
         }
     }
+}
+
+/// Returns the rows and columns of cells in a segment: as many whole rows of `cell_columns` as fit
+/// for `inputs` inputs, or a part of one row.
+fn segment_size(cell_columns: usize, inputs: usize) -> [usize; 2] {
+    let columns = 2 * cell_columns + 2;
+    let height = (SEGMENT_LEN / (2 * columns * inputs)).saturating_sub(1);
+    if height > 1 {
+        return [height, cell_columns];
+    }
+    let width = (SEGMENT_LEN / (8 * inputs)).saturating_sub(1);
+    [1, width.clamp(1, cell_columns)]
 }
 
 /// The inputs from `first` on.

@@ -1,7 +1,9 @@
 //! Finds the nonzero gradients behind pooling.
 
-use super::{Pooled, image::Image};
-use crate::simd::{Simd, per_isa};
+use crate::{
+    shape::Conv,
+    simd::{Simd, per_isa},
+};
 
 /// The nonzero gradients of a segment, output by output, each with the offset of its first run from
 /// the segment's start.
@@ -51,7 +53,12 @@ pub(super) struct Cells {
 
 /// The cells to search, and the layout of the packed image that their offsets refer to.
 pub(super) struct Find<'a> {
-    pub(super) image: &'a Image<'a>,
+    pub(super) conv: &'a Conv,
+    /// Gradients and codes of the pooled values of all images.
+    pub(super) grad: &'a [f32],
+    pub(super) codes: &'a [u8],
+    /// Number of the image.
+    pub(super) image: usize,
     pub(super) cells: Cells,
     pub(super) columns: usize,
     pub(super) size: usize,
@@ -70,6 +77,9 @@ per_isa! {
 #[inline(always)]
 unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lists) {
     let Find {
+        conv,
+        grad,
+        codes,
         image,
         cells:
             Cells {
@@ -79,9 +89,6 @@ unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lis
         columns,
         size,
     } = *find;
-    let Pooled {
-        conv, grad, codes, ..
-    } = *image.pooled;
     let (cell_rows, cell_columns) = (conv.result_size().0 / 2, conv.result_size().1 / 2);
     let mut places = [0; 16];
     places[..4].copy_from_slice(
@@ -89,7 +96,7 @@ unsafe fn find_kernel<S: Simd, const NV: usize>(find: &Find<'_>, lists: &mut Lis
     );
     assert!(lists.capacity >= (bottom - top) * (right - left) + 16);
     for output in 0..conv.outputs {
-        let plane = (image.image * conv.outputs + output) * cell_rows * cell_columns;
+        let plane = (image * conv.outputs + output) * cell_rows * cell_columns;
         let mut count = 0;
         for row in top..bottom {
             let range = plane + row * cell_columns + left..plane + row * cell_columns + right;

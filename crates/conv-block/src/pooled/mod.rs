@@ -8,69 +8,19 @@
 //! `g` at offset `o` then contributes `weight gradient += g * image[o..]` and
 //! `input gradient[o..] += g * weight`, for three runs each.
 
+mod blocks;
 mod image;
 mod lists;
 mod segment;
 
 use rayon::prelude::*;
 
-use self::image::Image;
-use crate::{groups::sum_over_images, scratch::SharedMut, shape::Conv, simd::Isa};
-
-/// What the gradients are computed from.
-pub(crate) struct Pooled<'a> {
-    pub(crate) conv: &'a Conv,
-    pub(crate) input: &'a [f32],
-    pub(crate) weight: &'a [f32],
-    pub(crate) codes: &'a [u8],
-    pub(crate) grad: &'a [f32],
-}
-
-/// The blocks of inputs that are processed at a time; the last one may be smaller.
-struct Blocks {
-    lanes: usize,
-    size: usize,
-    inputs: usize,
-}
-
-impl Blocks {
-    /// Divides the inputs into blocks for an instruction set.
-    fn new(isa: Isa, inputs: usize) -> Self {
-        let lanes = isa.lanes();
-        // At most twelve vectors per run, which is what `segment` has code for.
-        Self {
-            lanes,
-            size: inputs.min(if lanes == 4 { 16 } else { 32 }),
-            inputs,
-        }
-    }
-
-    /// Returns the number of blocks.
-    fn count(&self) -> usize {
-        self.inputs.div_ceil(self.size)
-    }
-
-    /// Returns the number of inputs in a block.
-    fn size_of(&self, block: usize) -> usize {
-        self.size.min(self.inputs - block * self.size)
-    }
-
-    /// Returns the number of vectors in a run of a block.
-    fn vectors(&self, block: usize) -> usize {
-        (3 * self.size_of(block)).div_ceil(self.lanes)
-    }
-
-    /// Returns the number of values in the three runs of one output and block.
-    fn runs_len(&self, block: usize) -> usize {
-        3 * self.vectors(block) * self.lanes
-    }
-
-    /// Returns the index at which a block starts among the runs of all blocks and outputs:
-    /// `[block][output][kernel row][run]`.
-    fn runs_start(&self, block: usize, outputs: usize) -> usize {
-        (0..block).map(|b| self.runs_len(b) * outputs).sum()
-    }
-}
+pub(crate) use self::image::Pooled;
+use self::{
+    blocks::{Blocks, pack_runs, run_index},
+    image::Image,
+};
+use crate::{groups::sum_over_images, scratch::SharedMut, simd::Isa};
 
 /// Computes the gradients of weights and bias, and writes that of the input to `input_grad` if it
 /// is given. `input_grad` must be zero.
@@ -111,26 +61,4 @@ pub(crate) fn run(
             }
         });
     (weight, bias.to_vec())
-}
-
-/// Returns the index of the weight `[output][index]` among the runs.
-fn run_index(conv: &Conv, blocks: &Blocks, output: usize, index: usize) -> usize {
-    let (input, row, column) = (index / 9, index % 9 / 3, index % 3);
-    let block = input / blocks.size;
-    let run = column * blocks.size_of(block) + input % blocks.size;
-    blocks.runs_start(block, conv.outputs)
-        + output * blocks.runs_len(block)
-        + row * blocks.runs_len(block) / 3
-        + run
-}
-
-/// Packs the weights as runs.
-fn pack_runs(conv: &Conv, blocks: &Blocks, weight: &[f32], len: usize) -> Vec<f32> {
-    let mut runs = vec![0.0; len];
-    for (output, weight) in weight.chunks_exact(conv.inputs * 9).enumerate() {
-        for (index, value) in weight.iter().enumerate() {
-            runs[run_index(conv, blocks, output, index)] = *value;
-        }
-    }
-    runs
 }

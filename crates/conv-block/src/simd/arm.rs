@@ -1,7 +1,8 @@
 //! NEON.
 
-use super::{Simd, bytes};
 use std::arch::aarch64::*;
+
+use super::vector::{Simd, bytes};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;

@@ -1,6 +1,6 @@
 //! Plain loops for any machine.
 
-use super::Simd;
+use super::vector::Simd;
 
 /// Vectors of `N` values.
 #[derive(Clone, Copy)]

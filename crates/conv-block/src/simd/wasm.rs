@@ -1,8 +1,9 @@
 //! SIMD of WebAssembly. There is no detection at run time: a module with these instructions runs
 //! where they exist, so the set is there if the crate is compiled with `simd128`.
 
-use super::{Simd, bytes};
 use std::arch::wasm32::*;
+
+use super::vector::{Simd, bytes};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Simd128;

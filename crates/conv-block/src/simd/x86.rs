@@ -1,7 +1,9 @@
 //! AVX-512 and AVX2.
 
-use super::{DEAD, Simd, bytes};
 use std::arch::{asm, x86_64::*};
+
+use super::vector::{self, Simd, bytes};
+use crate::shape::DEAD;
 
 /// See [`Simd::hide`].
 #[expect(
@@ -98,7 +100,7 @@ impl Simd for Avx512 {
             }
             let rest = (values.add(count), offsets.add(count));
             count
-                + super::list_lives(
+                + vector::list_lives(
                     &grads[whole..],
                     &codes[whole..],
                     [first + whole as u32 * step, step],

@@ -10,10 +10,11 @@
 mod gradient;
 mod patches;
 mod results;
+mod tiling;
 mod transforms;
 mod weights;
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
@@ -23,63 +24,23 @@ pub(crate) use self::{
 };
 use self::{
     patches::{Patches, transform_patches},
-    results::transform_sums,
+    results::{Results, transform_sums},
+    tiling::{GROUP, PLACES, SIDE, is_possible, pitch, tiles},
     weights::transform_weights,
 };
 use crate::{
     scratch::{SharedMut, filled, with_scratch},
-    shape::{Algorithm, Conv, Tail},
+    shape::{Conv, Tail},
     simd::{Isa, Simd, per_isa},
     tile::{Tile, multiply, positions},
 };
 
-/// Rows and columns of a tile's results.
-const SIDE: usize = 4;
-/// Rows and columns of the patch under a tile.
-const PATCH: usize = SIDE + 2;
-/// Values of a patch.
-const PLACES: usize = PATCH * PATCH;
-/// Tiles that are multiplied together: two rows of six in registers.
-const GROUP: usize = 12;
 /// Most groups that pass the stages together. More would leave the second-level cache, fewer would
 /// read the weights more often.
 const GROUPS: usize = 8;
 
-/// Returns the rows and columns of tiles in an image.
-fn across(conv: &Conv) -> [usize; 2] {
-    let (rows, columns) = conv.result_size();
-    [rows.div_ceil(SIDE), columns.div_ceil(SIDE)]
-}
-
-/// Returns the number of tiles in all images.
-fn tiles(conv: &Conv) -> usize {
-    let [rows, columns] = across(conv);
-    conv.images * rows * columns
-}
-
-/// Returns the image of a tile, counted through all images, and its row and column among the tiles.
-fn place(conv: &Conv, tile: usize) -> (usize, [usize; 2]) {
-    let [rows, columns] = across(conv);
-    (
-        tile / (rows * columns),
-        [tile / columns % rows, tile % columns],
-    )
-}
-
-/// Returns a distance in memory that is a cache line more than `len` values: with a power of two,
-/// all places of a patch would fall into the same set of the first-level cache.
-const fn pitch(len: usize) -> usize {
-    len + 16
-}
-
 /// Images that [`is_faster`] assumes where an image must have the same results in any batch.
 pub(crate) const BATCH: usize = 8;
-
-/// Returns whether the algorithm may compute this convolution.
-fn is_possible(conv: &Conv) -> bool {
-    let has_form = conv.kernel == 3 && conv.stride == 1 && conv.padding <= 1;
-    has_form && conv.algorithm == Algorithm::Fastest
-}
 
 /// Returns whether the algorithm may compute this convolution and is faster than the direct sum, by
 /// the operations for an image in a batch of `images`, weighed as measured.
@@ -144,20 +105,23 @@ fn fill(
                     let tiles = first..(first + groups * GROUP).min(tiles);
                     let groups = tiles.len().div_ceil(GROUP);
                     let strip = Strip {
-                        conv,
-                        tail,
                         input,
-                        bias,
                         weights: transformed,
-                        tiles,
-                        groups,
-                        out,
+                        results: Results {
+                            conv,
+                            tail,
+                            bias,
+                            tiles,
+                            groups,
+                            out,
+                        },
                     };
                     with_scratch(groups * PLACES * pitch(conv.inputs * GROUP), |patches| {
                         with_scratch(groups * PLACES * GROUP * outputs, |sums| {
                             with_scratch(
                                 PLACES * pitch(groups * GROUP)
-                                    + Patches::new(conv, input, strip.tiles.clone()).line_len(),
+                                    + Patches::new(conv, input, strip.results.tiles.clone())
+                                        .line_len(),
                                 |values| run_strip(isa, &strip, values, patches, sums),
                             );
                         });
@@ -167,18 +131,12 @@ fn fill(
     );
 }
 
-/// Some tiles, counted through all images, with all their channels.
+/// Some tiles with all their channels.
 struct Strip<'a> {
-    conv: &'a Conv,
-    tail: Tail,
     input: &'a [f32],
-    /// One value per output channel, padded with zeros to whole blocks.
-    bias: &'a [f32],
     /// From [`transform_weights`].
     weights: &'a [f32],
-    tiles: Range<usize>,
-    groups: usize,
-    out: SharedMut<MaybeUninit<f32>>,
+    results: Results<'a>,
 }
 
 per_isa! {
@@ -203,15 +161,13 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     patches: &mut [f32],
     sums: &mut [f32],
 ) {
-    let patches_of = Patches::new(strip.conv, strip.input, strip.tiles.clone());
-    let pitches = [
-        pitch(strip.groups * GROUP),
-        pitch(strip.conv.inputs * GROUP),
-    ];
+    let (conv, groups) = (strip.results.conv, strip.results.groups);
+    let patches_of = Patches::new(conv, strip.input, strip.results.tiles.clone());
+    let pitches = [pitch(groups * GROUP), pitch(conv.inputs * GROUP)];
     let (values, line) = values.split_at_mut(values.len() - patches_of.line_len());
     // Behind the last tile nothing is laid out.
     values.fill(0.0);
-    for input in 0..strip.conv.inputs {
+    for input in 0..conv.inputs {
         patches_of.lay_out(input, values, pitches[0], line);
         for (group, patches) in patches.chunks_exact_mut(PLACES * pitches[1]).enumerate() {
             for part in 0..GROUP.div_ceil(S::LANES) {
@@ -233,7 +189,7 @@ unsafe fn strip_kernel<S: Simd, const NV: usize>(
     // functions check the lengths.
     unsafe {
         multiply_places::<S, NV>(strip, patches, sums);
-        transform_sums::<S, NV>(strip, sums);
+        transform_sums::<S, NV>(&strip.results, sums);
     }
 }
 
@@ -248,8 +204,9 @@ unsafe fn multiply_places<S: Simd, const NV: usize>(
     patches: &[f32],
     sums: &mut [f32],
 ) {
-    let (block, inputs, groups) = (NV * S::LANES, strip.conv.inputs, strip.groups);
-    let blocks = strip.conv.outputs.div_ceil(block);
+    let (conv, groups) = (strip.results.conv, strip.results.groups);
+    let (block, inputs) = (NV * S::LANES, conv.inputs);
+    let blocks = conv.outputs.div_ceil(block);
     assert_eq!(patches.len(), groups * PLACES * pitch(inputs * GROUP));
     assert_eq!(strip.weights.len(), blocks * PLACES * pitch(inputs * block));
     assert_eq!(sums.len(), blocks * groups * PLACES * GROUP * block);
@@ -309,7 +266,7 @@ unsafe fn multiply_tiles<S: Simd, const NV: usize, const Q: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Saved, backward, forward, tests::values};
+    use crate::{Algorithm, Saved, backward, forward, tests::values};
 
     #[test]
     fn equals_the_direct_sum_for_any_shape() {

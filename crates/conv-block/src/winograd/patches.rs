@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::{PATCH, PLACES, SIDE, across, place, transforms::of_input};
+use super::{
+    tiling::{PATCH, PLACES, SIDE, across, place},
+    transforms::of_input,
+};
 use crate::{shape::Conv, simd::Simd};
 
 /// The patches under some tiles, counted through all images.

@@ -1,21 +1,39 @@
 //! From sums of products to results at their places.
 
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
-use super::{GROUP, PATCH, PLACES, SIDE, Strip, place, transforms::of_sums};
-use crate::{shape::Tail, simd::Simd};
+use super::{
+    tiling::{GROUP, PATCH, PLACES, SIDE, place},
+    transforms::of_sums,
+};
+use crate::{
+    scratch::SharedMut,
+    shape::{Conv, Tail},
+    simd::Simd,
+};
+
+/// The results of some tiles, counted through all images, for all outputs.
+pub(super) struct Results<'a> {
+    pub(super) conv: &'a Conv,
+    pub(super) tail: Tail,
+    /// One value per output channel, padded with zeros to whole blocks.
+    pub(super) bias: &'a [f32],
+    pub(super) tiles: Range<usize>,
+    pub(super) groups: usize,
+    pub(super) out: SharedMut<MaybeUninit<f32>>,
+}
 
 /// Transforms the sums back, applies bias and tail, and writes the results.
 ///
 /// # Safety
-/// The CPU must have the instruction set. No other task may hold a strip with the same tiles.
+/// The CPU must have the instruction set. No other task may have results of the same tiles.
 #[inline(always)]
-pub(super) unsafe fn transform_sums<S: Simd, const NV: usize>(strip: &Strip<'_>, sums: &[f32]) {
-    let (block, outputs) = (NV * S::LANES, strip.conv.outputs);
-    assert!(strip.bias.len() >= outputs.next_multiple_of(block));
+pub(super) unsafe fn transform_sums<S: Simd, const NV: usize>(to: &Results<'_>, sums: &[f32]) {
+    let (block, outputs) = (NV * S::LANES, to.conv.outputs);
+    assert!(to.bias.len() >= outputs.next_multiple_of(block));
     for output in (0..outputs).step_by(S::LANES) {
-        for index in 0..strip.tiles.len() {
-            let first = ((output / block * strip.groups + index / GROUP) * PLACES * GROUP
+        for index in 0..to.tiles.len() {
+            let first = ((output / block * to.groups + index / GROUP) * PLACES * GROUP
                 + index % GROUP)
                 * block
                 + output % block;
@@ -34,14 +52,14 @@ pub(super) unsafe fn transform_sums<S: Simd, const NV: usize>(strip: &Strip<'_>,
                         row[c] = value;
                     }
                 }
-                let (one, bias) = (S::splat(1.0), S::load(strip.bias.as_ptr().add(output)));
+                let (one, bias) = (S::splat(1.0), S::load(to.bias.as_ptr().add(output)));
                 for (r, row) in half.into_iter().enumerate() {
                     for (c, value) in of_sums::<S>(row).into_iter().enumerate() {
                         let mut value = S::fma(one, value, bias);
-                        if strip.tail != Tail::Linear {
+                        if to.tail != Tail::Linear {
                             value = S::relu(value, value, value).0;
                         }
-                        if strip.tail == Tail::Relu6 {
+                        if to.tail == Tail::Relu6 {
                             value = S::at_most(value, S::splat(6.0));
                         }
                         S::store(results[r * SIDE + c].as_mut_ptr(), value);
@@ -50,16 +68,16 @@ pub(super) unsafe fn transform_sums<S: Simd, const NV: usize>(strip: &Strip<'_>,
             }
             let lanes = S::LANES.min(outputs - output);
             // SAFETY: the caller promises that this tile is this task's alone.
-            unsafe { strip.store(strip.tiles.start + index, output..output + lanes, &results) };
+            unsafe { to.store(to.tiles.start + index, output..output + lanes, &results) };
         }
     }
 }
 
-impl Strip<'_> {
+impl Results<'_> {
     /// Writes the results of a tile, or their maxima, to the planes of some output channels.
     ///
     /// # Safety
-    /// No other task may hold a strip with the same tile.
+    /// No other task may have results of the same tile.
     #[inline(always)]
     unsafe fn store(&self, tile: usize, outputs: Range<usize>, results: &[[f32; 16]; SIDE * SIDE]) {
         let (height, width) = self.conv.output_size(self.tail);

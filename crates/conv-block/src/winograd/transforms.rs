@@ -5,7 +5,7 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-use super::{PATCH, SIDE};
+use super::tiling::{PATCH, SIDE};
 use crate::simd::Simd;
 
 /// Returns `factor * x + sum`.

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{PATCH, PLACES, pitch, transforms::of_weight};
+use super::{
+    tiling::{PATCH, PLACES, pitch},
+    transforms::of_weight,
+};
 use crate::{
     scratch::with_scratch,
     shape::Conv,

@@ -5,34 +5,26 @@
 //! Tiles pass in strips. Their patches and gradients are transformed for some strips at a time, and
 //! then multiplied at each of the 36 places, as matrices whose sums run over the tiles.
 
+mod layout;
 mod product;
 mod transform;
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use self::{
+    layout::{Layout, STRIP},
     product::{Product, add_up},
     transform::transform,
 };
-use super::{PLACES, is_possible, tiles};
+use super::tiling::{PLACES, is_possible, tiles};
 use crate::{
     scratch::{SharedMut, filled, with_scratch},
     shape::Conv,
     simd::Isa,
 };
 
-/// Tiles in a strip: a cache line of values, and of lanes.
-const STRIP: usize = 16;
-/// Values that are transformed for a pass, unless a pass would have too few strips: then the sums
-/// are read and written more often than is good.
-const PASS_LEN: usize = 2 * 1024 * 1024;
-/// Strips of a pass. The gradients of the most, at one place and for one block of outputs, fit the
-/// first-level cache.
-const PASS_STRIPS: [usize; 2] = [8, 16];
-/// Inputs that a task multiplies with a block of outputs, and that another transforms.
-const TASK_INPUTS: usize = 48;
 /// Products for which a value's transforms and its way through memory take as long, as measured.
 const TRANSFORM: usize = 80;
 
@@ -76,66 +68,6 @@ fn total(plane: &[f32]) -> f32 {
         }
     }
     lanes.iter().sum()
-}
-
-/// Where values lie.
-#[derive(Clone, Copy)]
-struct Layout<'a> {
-    conv: &'a Conv,
-    /// Outputs in a block.
-    block: usize,
-    /// Strips of a pass.
-    strips: usize,
-    /// Inputs that are multiplied together.
-    rows: usize,
-}
-
-impl<'a> Layout<'a> {
-    fn new(isa: Isa, conv: &'a Conv, strips: usize) -> Self {
-        let of_strip = PLACES * STRIP * (conv.inputs + conv.outputs);
-        let [fewest, most] = PASS_STRIPS;
-        Self {
-            conv,
-            block: isa.block(),
-            strips: (PASS_LEN / of_strip).clamp(fewest, most).min(strips),
-            rows: 2 * isa.positions(),
-        }
-    }
-
-    fn blocks(&self) -> usize {
-        self.conv.outputs.div_ceil(self.block)
-    }
-
-    /// Returns the number of inputs, rounded up to whole rows.
-    fn inputs(&self) -> usize {
-        self.conv.inputs.next_multiple_of(self.rows)
-    }
-
-    /// Returns the inputs of each task.
-    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
-        let inputs = self.inputs();
-        (0..inputs)
-            .step_by(TASK_INPUTS)
-            .map(move |first| first..(first + TASK_INPUTS).min(inputs))
-    }
-
-    /// Returns the distance between the patches of two places, each `[strip][input][tile]`. It is a
-    /// cache line more than they take, because all places of a power of two would fall into the
-    /// same cache set.
-    fn patches_pitch(&self) -> usize {
-        self.strips * self.inputs() * STRIP + 16
-    }
-
-    /// Returns the distance between the gradients of two places, each `[block of
-    /// outputs][strip][tile][output in block]`.
-    fn grads_pitch(&self) -> usize {
-        self.blocks() * self.strips * STRIP * self.block + 16
-    }
-
-    /// Returns the number of a task's sums, `[place][input][output in block]`.
-    fn sums_len(&self) -> usize {
-        PLACES * TASK_INPUTS * self.block
-    }
 }
 
 fn fill(isa: Isa, conv: &Conv, tensors: [&[f32]; 2], out: &mut [MaybeUninit<f32>]) {

@@ -3,8 +3,11 @@
 use std::{mem::MaybeUninit, ops::Range};
 
 use super::{
-    super::{PATCH, PLACES, transforms::of_products},
-    Layout, STRIP, TASK_INPUTS,
+    super::{
+        tiling::{PATCH, PLACES},
+        transforms::of_products,
+    },
+    layout::{Layout, STRIP, TASK_INPUTS},
 };
 use crate::{
     scratch::SharedMut,

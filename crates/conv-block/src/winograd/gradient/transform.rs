@@ -6,12 +6,11 @@ use rayon::prelude::*;
 
 use super::{
     super::{
-        PATCH, PLACES, SIDE,
         patches::{Patches, transform_patches},
-        place, tiles,
+        tiling::{PATCH, PLACES, SIDE, place, tiles},
         transforms::of_gradient,
     },
-    Layout, STRIP,
+    layout::{Layout, STRIP},
 };
 use crate::{
     scratch::{SharedMut, with_scratch},
