@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::launcher::{Kind, Launcher};
-use crate::library::LIBRARY_VARIABLE;
+use crate::launcher::{Kind, LIBRARY_VARIABLE, Launcher};
 
 /// Why processes can't work together.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,11 @@
-//! The launcher that started this process, from the variables that it left in the environment.
+//! The launcher that started this process, from the variables that it left in the environment, and
+//! the variable that a user sets.
 
 use std::fmt;
+
+/// The variable with the path or name of the library to open, in place of those that are looked
+/// for.
+pub const LIBRARY_VARIABLE: &str = "EMBERLENS_MPI";
 
 /// What started this process as one of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,6 @@ mod world;
 
 pub use calls::{Element, abort};
 pub use error::Error;
-pub use launcher::{Kind, Launcher, launcher};
-pub use library::{Found, LIBRARY_VARIABLE, library_found};
+pub use launcher::{Kind, LIBRARY_VARIABLE, Launcher, launcher};
+pub use library::{Found, library_found};
 pub use world::{Local, World};

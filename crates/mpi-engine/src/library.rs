@@ -6,11 +6,7 @@ use libloading::Library;
 
 use crate::calls::Mpi;
 use crate::error::Error;
-use crate::launcher::{Kind, Launcher, launcher};
-
-/// The variable with the path or name of the library to open, in place of those that are looked
-/// for.
-pub const LIBRARY_VARIABLE: &str = "EMBERLENS_MPI";
+use crate::launcher::{Kind, LIBRARY_VARIABLE, Launcher, launcher};
 
 /// An MPI library that can be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]

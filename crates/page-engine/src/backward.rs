@@ -3,8 +3,23 @@
 
 use crate::{
     forward::{self, Maps, combined, layer_norm, normal_share},
-    model::{Conv, Function, Join, Linear, Pool, PoolKind, Step},
+    model::{Conv, Function, Join, Linear, Output, Pool, PoolKind, Step},
 };
+
+impl Output {
+    /// Returns the gradient of a class's score for the logits.
+    pub(crate) fn score(self, logits: Maps, class: usize) -> Maps {
+        let mut gradient = vec![0.0; logits.values.len()];
+        match self {
+            Self::Softmax => gradient[class] = 1.0,
+            Self::Sigmoid => gradient[0] = if class == 1 { 1.0 } else { -1.0 },
+        }
+        Maps {
+            values: gradient,
+            ..logits
+        }
+    }
+}
 
 /// Returns the gradient for the input `x` of steps from that for their output.
 pub(crate) fn run(steps: &[Step], x: Maps, gradient: Maps) -> Maps {

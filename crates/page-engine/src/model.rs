@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Maps;
-
 /// A trained network for images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
@@ -312,19 +310,6 @@ impl Output {
                 .flat_map(|logit| [logit.exp(), (-logit).exp()])
                 .map(|power| (1.0 / (1.0 + power)) as f32)
                 .collect(),
-        }
-    }
-
-    /// Returns the gradient of a class's score for the logits.
-    pub(crate) fn score(self, logits: Maps, class: usize) -> Maps {
-        let mut gradient = vec![0.0; logits.values.len()];
-        match self {
-            Self::Softmax => gradient[class] = 1.0,
-            Self::Sigmoid => gradient[0] = if class == 1 { 1.0 } else { -1.0 },
-        }
-        Maps {
-            values: gradient,
-            ..logits
         }
     }
 }

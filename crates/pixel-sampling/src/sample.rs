@@ -8,7 +8,17 @@ use std::mem::MaybeUninit;
 
 use isa::Work;
 
-use crate::{Edge, Finish, Image, Map, Planes};
+use crate::{
+    edge::Edge,
+    finish::Finish,
+    image::{Image, Planes},
+};
+
+/// A homogeneous map from (column, row, 1) of the output to (column, row, 1) of the source.
+pub type Map = [[f64; 3]; 3];
+
+/// The map that moves nothing.
+pub const IDENTITY: Map = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
 /// Number of columns in a run.
 const RUN: usize = 32;

@@ -3,7 +3,10 @@
 
 use isa::Work;
 
-use crate::{Finish, Image, Planes};
+use crate::{
+    finish::Finish,
+    image::{Image, Planes},
+};
 
 /// An image to convert without resampling.
 pub(crate) struct Job<'a> {

@@ -4,7 +4,8 @@
 use isa::Work;
 
 use crate::{
-    HALF, Image, add, clipped,
+    image::Image,
+    rows::{HALF, add, clipped},
     weights::{TAPS, Weights},
 };
 

@@ -2,7 +2,22 @@
 
 use std::{f64::consts::PI, ops::Range};
 
-use crate::Filter;
+/// Pillow's resampling filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// The pixel at the position of the new pixel's center.
+    Nearest,
+    /// The mean of the pixels that are merged.
+    Box,
+    /// A triangle.
+    Bilinear,
+    /// A sinc under a Hamming window, sharper than the triangle.
+    Hamming,
+    /// A cubic spline with a = -0.5.
+    Bicubic,
+    /// A sinc with three lobes.
+    Lanczos,
+}
 
 /// Fractional bits of a weight: of 32 bits, eight are for the pixel value and two for overshoot.
 pub(crate) const BITS: u32 = 32 - 8 - 2;
