@@ -1,9 +1,19 @@
-//! Access to the coefficients of one block of a group.
+//! The coefficients of blocks, sixteen blocks side by side, and access to those of one.
 
-use crate::{
-    frame::ZIGZAG,
-    idct::{Group, LANES},
-};
+/// Number of blocks side by side.
+pub(crate) const LANES: usize = 16;
+
+/// Coefficients of [`LANES`] blocks, `[row][column][block]`.
+pub(crate) type Group = [i16; 64 * LANES];
+
+/// Position `row * 8 + column` of each coefficient in zigzag order (T.81, figure A.6).
+#[rustfmt::skip]
+pub(crate) const ZIGZAG: [u8; 64] = [
+    0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
+   12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13,  6,  7, 14, 21, 28,
+   35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
+   58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
 
 /// Offset in a group of the coefficient at each zigzag index. Indices beyond the last coefficient,
 /// which damaged runs reach, stand for the last.

@@ -2,19 +2,9 @@
 
 use crate::{
     Error,
-    huffman::Huffman,
-    idct::{Group, LANES},
-    standard_tables,
+    block::{Group, LANES, ZIGZAG},
+    codes::{huffman::Huffman, standard_tables},
 };
-
-/// Position `row * 8 + column` of each coefficient in zigzag order (T.81, figure A.6).
-#[rustfmt::skip]
-pub(crate) const ZIGZAG: [u8; 64] = [
-    0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
-   12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13,  6,  7, 14, 21, 28,
-   35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
-   58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-];
 
 /// A frame (T.81, B.2.2).
 pub(crate) struct Frame {

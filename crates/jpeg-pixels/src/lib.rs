@@ -16,37 +16,27 @@
 
 #![forbid(unsafe_code)]
 
-mod bits;
 mod block;
+mod codes;
 mod color;
 mod error;
 mod frame;
-mod huffman;
-mod idct;
 mod markers;
-mod progressive;
 mod repair;
 mod scan;
-mod sequential;
-mod share;
 mod smooth;
-mod standard_tables;
-mod stream;
-mod wrapped;
+mod transform;
 
 use std::fmt;
 
 pub use error::Error;
+pub use scan::MOST_SCANS;
 
 use color::{Colors, Row, Space};
 use frame::{Frame, Tables};
 use isa::Isa;
 use markers::{END_OF_IMAGE, Markers, START_OF_IMAGE, START_OF_SCAN, Segment};
-use stream::Stream;
-
-/// Maximum number of scans in a file, more than any encoder writes. Without it, a file that repeats
-/// a short scan could take any time to decode.
-pub const MOST_SCANS: usize = 100;
+use repair::Stream;
 
 /// Maximum number of pixels per byte of a file: each block of 64 pixels takes at least one bit.
 pub const MOST_PIXELS_A_BYTE: u64 = 512;

@@ -3,7 +3,7 @@
 
 use memchr::memchr;
 
-use crate::{Error, bits::PADDING};
+use crate::{Error, codes::bits::PADDING};
 
 pub(crate) const START_OF_IMAGE: u8 = 0xD8;
 pub(crate) const END_OF_IMAGE: u8 = 0xD9;

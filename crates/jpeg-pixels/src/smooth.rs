@@ -3,9 +3,8 @@
 //! it.
 
 use crate::{
-    block::Block,
+    block::{Block, LANES},
     frame::{Component, Frame},
-    idct::LANES,
 };
 
 /// Weights of the blocks around, `[row][column]`, in 256ths.

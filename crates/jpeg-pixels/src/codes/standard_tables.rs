@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::huffman::Huffman;
+use super::huffman::Huffman;
 
 /// The tables for luma and for chroma.
 type Pair = [Option<Huffman>; 2];

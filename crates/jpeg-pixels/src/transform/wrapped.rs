@@ -1,8 +1,8 @@
-//! The transform of [`crate::idct`] as libjpeg-turbo's vector code computes it: values between the
+//! The transform of [`super`] as libjpeg-turbo's vector code computes it: values between the
 //! steps have 16 bits and wrap around or saturate. The result differs only for coefficients that no
 //! image has, as in damaged files.
 
-use crate::idct::{Group, LANES};
+use crate::block::{Group, LANES};
 
 /// Eight values of a row or column.
 type Line = [i16; 8];
@@ -92,7 +92,7 @@ mod tests {
     use isa::Isa;
 
     use super::*;
-    use crate::idct::{LANES, Transform};
+    use crate::transform::Transform;
 
     #[test]
     fn blocks_of_images_have_the_same_levels_as_many_at_once() {

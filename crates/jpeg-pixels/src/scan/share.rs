@@ -2,8 +2,8 @@
 
 use crate::{
     Error,
+    codes::huffman::{Huffman, Meanings},
     frame::{Frame, Tables},
-    huffman::{Huffman, Meanings},
 };
 
 /// What a scan has of each block, with the Huffman tables for it.

@@ -2,18 +2,19 @@
 //! and browsers: what is there, and gray where nothing is. Slower than the decoder of whole files,
 //! because it reads bit by bit and keeps all coefficients in memory.
 
+mod stream;
+
 use isa::Isa;
 
+pub(crate) use self::stream::Stream;
 use crate::{
     Error,
-    block::Block,
+    block::{Block, LANES},
+    codes::huffman::Huffman,
     frame::{Component, Frame, Tables},
-    huffman::Huffman,
-    idct::{LANES, Transform, are_zero},
-    scan::{Part, Scan},
-    share::Pass,
+    scan::{Part, Pass, Scan},
     smooth,
-    stream::Stream,
+    transform::{Transform, are_zero},
 };
 
 /// Decodes the scan with the header `segment`, as far as its data go.
@@ -152,7 +153,7 @@ fn run_and_size(symbol: u8) -> (usize, u32) {
     (usize::from(symbol >> 4), u32::from(symbol & 15))
 }
 
-/// What a progressive scan has of each block ([`crate::progressive::Band`]).
+/// What a progressive scan has of each block (`scan::progressive::Band`).
 struct Band<'a> {
     places: [usize; 2],
     shift: u32,

@@ -3,10 +3,8 @@
 
 use std::sync::OnceLock;
 
-use crate::{
-    Error,
-    bits::{Bits, extend},
-};
+use super::bits::{Bits, extend};
+use crate::Error;
 
 /// Number of bits that tables are looked up by.
 pub(crate) const LOOK: u32 = 10;
@@ -222,7 +220,7 @@ fn split(symbol: u8) -> (u8, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bits::{PADDING, Position};
+    use crate::codes::bits::{PADDING, Position};
 
     /// Returns a table with one code of each length from 1 to 16: 0, 10, 110 and so on.
     fn ladder() -> Huffman {

@@ -1,18 +1,26 @@
 //! Decodes a scan: its header, its restarts and its blocks, and transforms them into the planes.
 
+mod progressive;
+mod sequential;
+mod share;
+
 use isa::{Isa, Work};
 
+pub(crate) use self::share::Pass;
+use self::share::Share;
 use crate::{
-    Error, MOST_SCANS,
-    bits::{Bits, Position},
-    block::Block,
+    Error,
+    block::{Block, LANES},
+    codes::bits::{Bits, Position},
     frame::{Component, Frame, Tables},
-    idct::{LANES, Transform, are_zero},
     markers::{Markers, Stop},
-    progressive, sequential,
-    share::{Pass, Share},
     smooth,
+    transform::{Transform, are_zero},
 };
+
+/// Maximum number of scans in a file, more than any encoder writes. Without it, a file that repeats
+/// a short scan could take any time to decode.
+pub const MOST_SCANS: usize = 100;
 
 const TOO_SHORT: Error = Error::Damaged("its compressed data end before the image does");
 

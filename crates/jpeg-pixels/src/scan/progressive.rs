@@ -1,7 +1,11 @@
 //! Decodes a block of a progressive scan (T.81, annex G): a band of its coefficients, or one more
 //! bit of them.
 
-use crate::{Error, bits::Bits, block::Block, huffman::Huffman};
+use crate::{
+    Error,
+    block::Block,
+    codes::{bits::Bits, huffman::Huffman},
+};
 
 /// What a scan has of each block.
 #[derive(Clone, Copy)]

@@ -2,7 +2,10 @@
 //! zeros after the data of a stretch, the restart marker nearest to the one that is due, and
 //! end-of-image markers after the end of the file.
 
-use crate::{huffman::Huffman, markers::END_OF_IMAGE};
+use crate::{
+    codes::{bits::extend, huffman::Huffman},
+    markers::END_OF_IMAGE,
+};
 
 /// Number of bits in libjpeg's buffer after it has filled it up with zeros.
 const MADE_UP: u32 = 57;
@@ -59,9 +62,9 @@ impl<'a> Stream<'a> {
         codes.bitwise_symbol(|| self.take(1)).unwrap_or(0)
     }
 
-    /// Reads a signed number of `size` bits ([`crate::bits::Bits::number`]).
+    /// Reads a signed number of `size` bits ([`crate::codes::bits::Bits::number`]).
     pub(crate) fn number(&mut self, size: u32) -> i32 {
-        crate::bits::extend(self.take(size), size)
+        extend(self.take(size), size)
     }
 
     /// Loads a byte of data, or stops at a marker.

@@ -2,9 +2,11 @@
 
 use crate::{
     Error,
-    bits::{Bits, READY},
     block::Block,
-    huffman::{END_OF_BLOCK, LOOK, Meanings},
+    codes::{
+        bits::{Bits, READY},
+        huffman::{END_OF_BLOCK, LOOK, Meanings},
+    },
 };
 
 /// Reads a block, whose coefficients must be zero.

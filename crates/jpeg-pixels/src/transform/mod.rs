@@ -2,17 +2,13 @@
 //! Ligtenberg and Moschytz 1989; 13 fractional bits, 2 of them kept between the passes). Sixteen
 //! blocks lie side by side, so that each step is the same for all lanes of a vector.
 
+mod wrapped;
+
 use std::num::Wrapping;
 
 use isa::Work;
 
-use crate::wrapped;
-
-/// Number of blocks side by side.
-pub(crate) const LANES: usize = 16;
-
-/// Coefficients of [`LANES`] blocks, `[row][column][block]`.
-pub(crate) type Group = [i16; 64 * LANES];
+use crate::block::{Group, LANES};
 
 /// One value of each block.
 type Lanes = [Wrapping<i32>; LANES];
