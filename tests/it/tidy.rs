@@ -1,5 +1,5 @@
-//! Checks the rules of ARCHITECTURE.md and CONTRIBUTING.md: floors, rooms without circles, module
-//! docs, sizes of files, folders and lines, and words.
+//! Checks the rules of ARCHITECTURE.md and CONTRIBUTING.md, for the program and for each crate:
+//! floors, rooms without circles, module docs, sizes of files, folders and lines, and words.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,10 +61,24 @@ fn rust_files(top: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// The text of each source file by its path below `src`.
-fn sources() -> BTreeMap<String, String> {
-    let found = rust_files("src");
-    assert!(found.len() > 100, "{} files", found.len());
+/// The folders of sources: the program's, and each crate's.
+fn source_folders() -> Vec<String> {
+    let entries = std::fs::read_dir(root().join("crates")).expect("listed");
+    let mut folders: Vec<String> = entries
+        .map(|entry| format!("crates/{}/src", entry.expect("read").file_name().display()))
+        .filter(|folder| root().join(folder).is_dir())
+        .collect();
+    assert!(folders.len() > 8, "{} crates", folders.len());
+    folders.push("src".to_owned());
+    folders.sort();
+    folders
+}
+
+/// The text of each source file by its path below one of [`source_folders`].
+fn sources(top: &str) -> BTreeMap<String, String> {
+    let found = rust_files(top);
+    let fewest = if top == "src" { 100 } else { 1 };
+    assert!(found.len() >= fewest, "{} files in {top}", found.len());
     found
 }
 
@@ -221,12 +235,14 @@ impl<'ast> Visit<'ast> for Names {
 }
 
 /// Which files each file uses, by their modules. A name that a `mod.rs` re-exports counts where it
-/// comes from.
-fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+/// comes from. The module of a crate's `lib.rs` has no name; the program's two roots, of which no
+/// module uses anything, are left out.
+fn imports(top: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let mut names = BTreeMap::new();
-    for (file, text) in sources() {
+    for (file, text) in sources(top) {
         let module = module_of(&file);
-        if module.is_empty() || file.ends_with("tests.rs") {
+        let is_list = module.is_empty() && top == "src";
+        if is_list || file.ends_with("tests.rs") {
             continue;
         }
         let mut found = Names {
@@ -252,7 +268,7 @@ fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
             };
             path = target.iter().chain(&path[length..]).cloned().collect();
         }
-        (1..=path.len())
+        (0..=path.len())
             .rev()
             .map(|length| path[..length].to_vec())
             .find(|module| names.contains_key(module))
@@ -291,7 +307,7 @@ fn circle<T: Clone + Ord>(graph: &BTreeMap<T, BTreeSet<T>>, start: &T) -> Option
 #[test]
 fn a_module_uses_lower_floors_only() {
     let floor = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
-    for (module, used) in imports() {
+    for (module, used) in imports("src") {
         let own = floor(&module[0]).unwrap_or_else(|| panic!("{} has no floor", module[0]));
         for other in used.iter().filter(|other| other[0] != module[0]) {
             let other_floor = floor(&other[0]).expect("every module has a floor");
@@ -309,11 +325,15 @@ fn a_module_uses_lower_floors_only() {
 
 #[test]
 fn no_file_uses_itself_by_a_circle() {
-    let graph = imports();
-    for module in graph.keys() {
-        if let Some(way) = circle(&graph, module) {
-            let way: Vec<_> = way.iter().map(|module| module.join("::")).collect();
-            panic!("a circle of imports: {} -> {}", way.join(" -> "), way[0]);
+    let name = |module: &Vec<String>| format!("crate::{}", module.join("::"));
+    for top in source_folders() {
+        let graph = imports(&top);
+        for module in graph.keys() {
+            if let Some(way) = circle(&graph, module) {
+                let way: Vec<_> = way.iter().map(name).collect();
+                let way = way.join(" -> ");
+                panic!("a circle of imports in {top}: {way} -> {}", name(module));
+            }
         }
     }
 }
@@ -322,8 +342,14 @@ fn no_file_uses_itself_by_a_circle() {
 /// lies in them.
 #[test]
 fn rooms_side_by_side_have_an_order() {
+    for top in source_folders() {
+        check_order(&top);
+    }
+}
+
+fn check_order(top: &str) {
     let mut rooms: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
-    for (module, used) in imports() {
+    for (module, used) in imports(top) {
         for other in used {
             let shared = module
                 .iter()
@@ -343,7 +369,8 @@ fn rooms_side_by_side_have_an_order() {
     for (folder, graph) in &rooms {
         for room in graph.keys() {
             if let Some(way) = circle(graph, room) {
-                panic!("in {}: {} -> {room}", folder.join("/"), way.join(" -> "));
+                let folder = folder.join("/");
+                panic!("in {top}/{folder}: {} -> {room}", way.join(" -> "));
             }
         }
     }
@@ -367,7 +394,11 @@ fn tests_of(text: &str) -> usize {
 #[test]
 fn each_file_says_what_it_is_for_and_stays_small_and_no_folder_is_full() {
     let mut folders: BTreeMap<String, usize> = BTreeMap::new();
-    for (file, text) in sources() {
+    let files = source_folders().into_iter().flat_map(|top| {
+        let files = sources(&top).into_iter();
+        files.map(move |(file, text)| (format!("{top}/{file}"), text))
+    });
+    for (file, text) in files {
         assert!(text.starts_with("//! "), "{file} has no module doc");
         let code = text[..tests_of(&text)].lines().count();
         assert!(
@@ -386,8 +417,20 @@ fn each_file_says_what_it_is_for_and_stays_small_and_no_folder_is_full() {
     for (folder, count) in folders {
         assert!(
             count <= MOST_FILES,
-            "src/{folder} has {count} files beside its mod.rs"
+            "{folder} has {count} files beside its mod.rs"
         );
+    }
+}
+
+/// Clippy counts the lines of functions (`clippy.toml`) in crates that take the workspace's lints
+/// over.
+#[test]
+fn every_crate_has_the_lints_of_the_workspace() {
+    for top in source_folders() {
+        let manifest = root().join(top).with_file_name("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).expect("read");
+        let has_lints = text.contains("\n[lints]\nworkspace = true\n");
+        assert!(has_lints, "{} has lints of its own", manifest.display());
     }
 }
 
