@@ -282,35 +282,28 @@ impl<'a> Machine<'a> {
                 }
             }
         }
-        if is_known {
-            let texts: Vec<&str> = parts
-                .iter()
-                .filter_map(|part| match part {
-                    Value::Str(text) => Some(&**text),
-                    _ => None,
-                })
-                .collect();
-            return self.string(texts.concat(), literal.range);
+        if is_known && let Some(text) = joined(&parts) {
+            return self.string(text, literal.range);
         }
         // A path below an unknown folder: f"{root}/train".
         if let [head, tail @ ..] = &parts[..]
             && !matches!(head, Value::Str(_))
             && let Some(Value::Str(first)) = tail.first()
             && first.starts_with('/')
+            && let Some(tail) = joined(tail)
         {
-            let texts: Option<Vec<&str>> = tail
-                .iter()
-                .map(|part| match part {
-                    Value::Str(text) => Some(&**text),
-                    _ => None,
-                })
-                .collect();
-            if let Some(texts) = texts {
-                let tail = texts.concat();
-                let tail = Value::Str(tail.trim_start_matches('/').into());
-                return self.join(&[head.clone(), tail], literal.range);
-            }
+            let tail = Value::Str(tail.trim_start_matches('/').into());
+            return self.join(&[head.clone(), tail], literal.range);
         }
         self.computed("f-string", parts, literal.range)
     }
+}
+
+/// Joins strings; `None` if a value is none.
+fn joined(values: &[Value]) -> Option<String> {
+    let text = |value: &Value| match value {
+        Value::Str(text) => Some(text.to_string()),
+        _ => None,
+    };
+    values.iter().map(text).collect()
 }
