@@ -1,9 +1,7 @@
 //! A run as an ONNX model and as a PyTorch module. `tests/onnx_agrees.py` compares the model with
 //! `predict` in onnxruntime.
 
-use std::process::Command;
-
-use crate::support::{ON_ITS_SIDE, Place, root};
+use crate::support::{ON_ITS_SIDE, Place, python, root};
 
 /// A run of one epoch on small color images, in `run`.
 fn trained() -> Place {
@@ -136,17 +134,6 @@ const CASES: [&[&str]; 15] = [
     &["model.architecture=convnext_tiny", "model.hidden=0"],
     &["model.architecture=dinov2_s", "data.image_size=[42, 56]"],
 ];
-
-/// Runs Python, which must succeed, and returns what it printed.
-fn python(place: &Place, arguments: &[&str]) -> String {
-    let python = std::env::var("EMBERLENS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let mut command = Command::new(&python);
-    let ran = command.current_dir(place.path("")).args(arguments).output();
-    let ran = ran.unwrap_or_else(|error| panic!("{python}: {error}"));
-    let words = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{arguments:?}: {words}");
-    String::from_utf8(ran.stdout).expect("text")
-}
 
 #[test]
 #[ignore = "needs Python with onnxruntime"]

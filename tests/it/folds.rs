@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Place, json};
+use crate::support::{Place, json, python, root};
 
 /// A row of `predictions.csv`: label, predicted class, fold, probabilities.
 #[derive(Debug)]
@@ -315,6 +315,31 @@ fn the_networks_classify_together_and_are_named_where_one_is_needed() {
     std::fs::remove_dir_all(place.path("run/fold-2/best")).expect("removed");
     let ran = place.run("predict --checkpoint run test");
     ran.exits(1, "run/fold-2");
+}
+
+#[test]
+#[ignore = "needs Python with scikit-learn"]
+fn scikit_learn_finds_the_figures_in_the_csv() {
+    let place = Place::new();
+    for (folder, counts) in [("two", &[17, 13][..]), ("three", &[14, 16, 11])] {
+        place.classes(folder, counts);
+        place.recipe("", "epochs = 2");
+        place.replace("small.toml", "\"train\"", &format!("{folder:?}"));
+        place.done(&format!(
+            "train --config small.toml --folds 3 --out of-{folder}"
+        ));
+    }
+    let script = root().join("tests/scikit_learn_agrees.py");
+    let told = python(
+        &place,
+        &[
+            script.to_str().expect("a path of Unicode"),
+            "of-two/evaluation/out-of-fold",
+            "of-three/evaluation/out-of-fold",
+            "of-three/fold-2/evaluation/val",
+        ],
+    );
+    assert_eq!(told.lines().count(), 3, "{told}");
 }
 
 #[test]

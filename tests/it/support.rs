@@ -225,6 +225,17 @@ impl Ran {
     }
 }
 
+/// Runs Python, which must succeed, and returns what it printed.
+pub fn python(place: &Place, arguments: &[&str]) -> String {
+    let python = std::env::var("EMBERLENS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let mut command = Command::new(&python);
+    let ran = command.current_dir(place.path("")).args(arguments).output();
+    let ran = ran.unwrap_or_else(|error| panic!("{python}: {error}"));
+    let words = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{arguments:?}: {words}");
+    String::from_utf8(ran.stdout).expect("text")
+}
+
 /// Parses JSON.
 #[track_caller]
 pub fn json(text: &str) -> Value {
