@@ -342,17 +342,18 @@ fn scikit_learn_finds_the_figures_in_the_csv() {
     assert_eq!(told.lines().count(), 3, "{told}");
 }
 
-#[test]
-fn a_run_is_sliced_and_compared_by_what_its_folds_held_back() {
+/// A run of three folds, `run`, without test images.
+fn place_with_folds() -> Place {
     let place = Place::with_recipe("epochs = 2");
-    let train = "train --config small.toml --folds 3 --out";
-    place.done(&format!("{train} run"));
-    place.done(&format!("{train} other --set seed=7"));
-    place.done("train --config small.toml --out single");
-    let written = "run/evaluation/out-of-fold";
-    let trained = json(&place.read(&format!("{written}/metrics.json")));
-    let rows = out_of_fold(&place, "run");
+    place.done("train --config small.toml --folds 3 --out run");
+    place
+}
 
+#[test]
+fn what_the_folds_held_back_is_measured_again_and_sliced() {
+    let place = place_with_folds();
+    let trained = json(&place.read("run/evaluation/out-of-fold/metrics.json"));
+    let rows = out_of_fold(&place, "run");
     // There are no test images, so that these are what is measured; by each fold's own network.
     let ran = place.done("evaluate --checkpoint run --by size --logits logits.csv --json");
     ran.tells("each by the network of the fold that held it back");
@@ -360,45 +361,36 @@ fn a_run_is_sliced_and_compared_by_what_its_folds_held_back() {
     assert_eq!(found["metrics"], trained["metrics"]);
     assert_eq!(found["folds"], trained["folds"]);
     assert_eq!(found["slices"][0]["slices"][0]["images"], 30);
-    for (path, row) in &rows {
-        let again = &out_of_fold(&place, "run")[path];
+    for (path, again) in out_of_fold(&place, "run") {
+        let row = &rows[&path];
         assert_eq!(
             (again.fold, &again.probabilities),
             (row.fold, &row.probabilities)
         );
     }
     let logits = place.read("logits.csv");
-    let of_path: BTreeMap<&str, Vec<f64>> = logits
-        .lines()
-        .skip(1)
-        .map(|line| {
-            let mut fields = line.split(',');
-            let path = fields.next().expect("a path");
-            (
-                path,
-                fields
-                    .skip(1)
-                    .map(|field| field.parse().expect("a logit"))
-                    .collect(),
-            )
-        })
-        .collect();
-    assert_eq!(of_path.len(), 30);
-    for (path, row) in &rows {
-        let [a, b] = of_path[path.as_str()][..] else {
-            panic!("{logits}")
+    assert_eq!(logits.lines().count(), 1 + 30);
+    for line in logits.lines().skip(1) {
+        let [path, _, a, b] = line.split(',').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
         };
+        let [a, b] = [a, b].map(|logit| logit.parse::<f64>().expect("a logit"));
         let of_b = 1.0 / (1.0 + (a - b).exp());
         assert!(
-            (row.probabilities[1] - of_b).abs() < 1e-6,
-            "{path}: {row:?}, {of_b}"
+            (rows[path].probabilities[1] - of_b).abs() < 1e-6,
+            "{line}: {:?}",
+            rows[path]
         );
     }
+}
 
-    // Each run by its own folds; of a single network, only what it held back tells anything.
-    let compared = place
-        .done("evaluate --checkpoint run --compare other single --json")
-        .json();
+#[test]
+fn runs_of_folds_are_compared_on_what_each_of_them_held_back() {
+    let place = place_with_folds();
+    place.done("train --config small.toml --folds 3 --out other --set seed=7");
+    place.done("train --config small.toml --out single");
+    let compared = "evaluate --checkpoint run --compare other single --json";
+    let compared = place.done(compared).json();
     let [by_folds, by_one] = &compared["comparisons"].as_array().expect("two")[..] else {
         panic!("{compared}")
     };
@@ -408,12 +400,13 @@ fn a_run_is_sliced_and_compared_by_what_its_folds_held_back() {
     );
     let theirs = json(&place.read("other/evaluation/out-of-fold/metrics.json"));
     assert_eq!(by_folds["accuracy"], theirs["accuracy"]);
+    // Of a single network, only what it held back tells anything.
     let held_back = part(&place, "single", "val").len();
     assert_eq!(by_one["images"], held_back);
     assert_eq!(by_one["left_out"], 30 - held_back);
 
     place.images("train/a", 0, 20);
-    place.done(&format!("{train} more"));
+    place.done("train --config small.toml --folds 3 --out more");
     place.run("evaluate --checkpoint run --compare more").exits(
         2,
         "the folds of more held 33 images back and those of this run 30",
