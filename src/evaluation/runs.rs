@@ -251,18 +251,12 @@ impl Run {
 
     /// Reads the figures of the `part` that an evaluation measured into `folder`, if there are any.
     fn read_metrics(&mut self, part: &str, folder: &Path) {
+        let path = names::of_path(&folder.join(document::FILE));
         let metrics = |fields: Map<String, Value>| {
             let found = serde_json::from_value::<Metrics>(fields.into());
-            let wrong = || {
-                format!(
-                    "can't read {}",
-                    names::of_path(&folder.join(document::FILE))
-                )
-            };
-            found.with_context(wrong)
+            found.with_context(|| format!("can't read {path}"))
         };
-        let read = document::read(folder).and_then(|fields| fields.map(metrics).transpose());
-        match read {
+        match document::read(folder).and_then(|fields| fields.map(metrics).transpose()) {
             Ok(None) => {}
             Ok(Some(found)) => {
                 self.measured_on = Some(part.to_owned());
