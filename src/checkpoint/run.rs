@@ -49,17 +49,7 @@ impl RunFolder {
     /// Returns an error if the folder has other content, another process holds it, or it can't be
     /// created.
     pub fn create(path: &Path) -> Result<Self, CheckpointError> {
-        let refuse = || CheckpointError::Occupied(path.to_owned());
-        // Without `run.lock`, files with the names of a start may be the user's own.
-        let was_ours = path.join(LOCK).exists();
-        if !is_free(path, was_ours) {
-            // Which process holds it says more than that it isn't empty.
-            return Err(if was_ours {
-                Self::open(path).err().unwrap_or_else(refuse)
-            } else {
-                refuse()
-            });
-        }
+        Self::check(path)?;
         fs::create_dir_all(path)
             .map_err(|error| with_path(&error, "can't create the run folder", path))?;
         let folder = Self::lock(path)?;
@@ -67,8 +57,28 @@ impl RunFolder {
         if is_free(path, true) {
             folder.cleared()
         } else {
-            Err(refuse())
+            Err(CheckpointError::Occupied(path.to_owned()))
         }
+    }
+
+    /// Checks that [`Self::create`] would take the folder, so that nobody waits for images to be
+    /// read before they are told.
+    ///
+    /// # Errors
+    /// Returns an error if the folder isn't empty, or another process holds it.
+    pub fn check(path: &Path) -> Result<(), CheckpointError> {
+        let refuse = || CheckpointError::Occupied(path.to_owned());
+        // Without `run.lock`, files with the names of a start may be the user's own.
+        let was_ours = path.join(LOCK).exists();
+        if is_free(path, was_ours) {
+            return Ok(());
+        }
+        // Which process holds it says more than that it isn't empty.
+        Err(if was_ours {
+            Self::open(path).err().unwrap_or_else(refuse)
+        } else {
+            refuse()
+        })
     }
 
     /// Creates the folder of a new run: `parent/name`, or the first free one of `name-2`, `name-3`

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Args, others::Other};
+use super::others::Other;
 use crate::{
     base::{names, usage::UsageError},
     checkpoint::{Checkpoint, Networks},
@@ -23,22 +23,24 @@ pub(super) enum Images {
 }
 
 impl Images {
-    /// Returns the images that the arguments name for these networks.
+    /// Returns the images for these networks: those of `data` or of a part of their run, by default
+    /// its test images or, without any, those that were held back.
     ///
     /// # Errors
     /// Returns an error if there are none, or they can't be listed.
     pub(super) fn named(
-        args: &Args,
+        data: Option<&Path>,
+        split: Option<SplitName>,
         checkpoints: &[Checkpoint],
         networks: &Networks,
     ) -> anyhow::Result<Self> {
         let path = &networks.paths[0];
-        if let Some(data) = &args.data {
+        if let Some(data) = data {
             return Ok(Self::Any(from_path(data, &checkpoints[0].meta, &Terminal)?));
         }
         let run = run_of(path).ok_or_else(|| no_run(path))?;
         let held_back = || HeldBack::list(&networks.paths, &Terminal).map(Self::HeldBack);
-        match args.split {
+        match split {
             Some(SplitName::Val) if checkpoints.len() > 1 => held_back(),
             Some(split) => Ok(Self::Any(from_split(split, run, &Terminal)?)),
             None if checkpoints.len() == 1 => Ok(Self::Any(held_out_or_back(run, &Terminal)?)),

@@ -140,7 +140,7 @@ fn measure(args: &Args, ranks: &Ranks) -> anyhow::Result<()> {
         return reconstruct(args, &checkpoints, &networks, ranks);
     }
     let by = By::find(&args.by, &lists(args, run)?)?;
-    let images = Images::named(args, &checkpoints, &networks)?;
+    let images = Images::named(args.data.as_deref(), args.split, &checkpoints, &networks)?;
     refuse_logits(args, &images, &networks)?;
     let tta = |path: &Path| args.tta.map(|rounds| Tta::of_run(rounds, path)).transpose();
     // One that can't be loaded ends the command before minutes of work.
@@ -259,7 +259,8 @@ fn reconstruct(
         }
     }
     // It is one network: there are no folds of autoencoders.
-    let images = Images::named(args, checkpoints, networks)?.set().clone();
+    let images = Images::named(args.data.as_deref(), args.split, checkpoints, networks)?;
+    let images = images.set().clone();
     let compute = ui::open_device(job::device(args.device, ranks)?)?;
     let predictor = Predictor {
         ranks: ranks.clone(),

@@ -193,6 +193,9 @@ fn start(
     job::check(&config, ranks)?;
     if let Some(out) = out {
         folders::refuse_inside(out, &folders::of_data(&config.data), "--out")?;
+        if ranks.is_first() && !is_dry {
+            RunFolder::check(out)?;
+        }
     }
     // What can't fit with one image and two classes need not wait for all images to be read.
     check_memory(

@@ -29,6 +29,11 @@ pub(super) fn config_of(args: &Args, ranks: &Ranks) -> anyhow::Result<Config> {
             names::of_path(path)
         ))
         .into()),
+        Some(nothing) if !nothing.exists() => Err(UsageError(format!(
+            "found no such file, expected a recipe, or a folder, CSV or tar file of images: {}",
+            names::of_path(nothing)
+        ))
+        .into()),
         _ => Ok(config::load(path, &args.overrides)?),
     }
 }
