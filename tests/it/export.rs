@@ -138,7 +138,8 @@ const CASES: [&[&str]; 15] = [
 #[test]
 #[ignore = "needs Python with onnxruntime"]
 fn the_lines_of_the_guide_classify_as_predict_does() {
-    let place = Place::with_recipe("epochs = 6");
+    let place =
+        Place::with_recipe("epochs = 10\noptimizer = { kind = 'adam', learning_rate = 0.01 }");
     place.done("train --config small.toml --out flowers");
     place.done("export flowers --onnx flowers.onnx");
     let guide = std::fs::read_to_string(root().join("docs/export.md")).expect("the guide");
