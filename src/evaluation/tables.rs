@@ -109,15 +109,12 @@ impl Evaluation {
     /// Describes how many images the run knew, and the metrics on the others.
     fn new_words(&self, unseen: &Unseen) -> String {
         let count = unseen.count;
-        let numbers = match (unseen.accuracy, unseen.macro_f1) {
-            (Some(accuracy), Some(macro_f1)) => {
-                format!("accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}")
-            }
-            _ => "none is new".to_owned(),
+        let (Some(accuracy), Some(macro_f1)) = (unseen.accuracy, unseen.macro_f1) else {
+            return "All of them are copies of images known from training".to_owned();
         };
         format!(
             "{} of them are copies of images known from training; on the {count} that are not: \
-             {numbers}",
+             accuracy {accuracy:.4}, macro-F1 {macro_f1:.4}",
             self.images - count
         )
     }
