@@ -20,6 +20,12 @@ pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// Returns the question whether [`nearest`] was meant, for the end of a message; nothing if no name
+/// is similar enough.
+pub fn did_you_mean<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(found, names).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"))
+}
+
 /// Lists names, each as [`names::quoted`]; of a long list the first ones and the number of all.
 pub fn listed(all: &[String]) -> String {
     let shown: Vec<_> = all

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::ui::{self, say};
 use crate::{
-    base::{usage::UsageError, words::nearest},
+    base::{usage::UsageError, words::did_you_mean},
     commands::common::exit_status::ExitStatus,
     config::RECIPES,
     report::text_table,
@@ -33,8 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
     };
     let recipe = RECIPES.iter().find(|recipe| recipe.name == name);
     let recipe = recipe.ok_or_else(|| {
-        let meant = nearest(name, RECIPES.map(|recipe| recipe.name))
-            .map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+        let meant = did_you_mean(name, RECIPES.map(|recipe| recipe.name));
         UsageError(format!(
             "there is no recipe `{name}`{meant}; `emberlens recipes` lists them"
         ))

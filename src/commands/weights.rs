@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use super::ui;
 use crate::{
     architecture::Architecture,
-    base::{io::cache, names, usage::UsageError, words::nearest},
+    base::{io::cache, names, usage::UsageError, words::did_you_mean},
     commands::{common::exit_status::ExitStatus, ui::Terminal},
     nn::pretrained::{self, fetch, published},
     report::text_table,
@@ -46,9 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitStatus> {
                     let names: Vec<_> = published()
                         .map(|(architecture, _)| architecture.name())
                         .collect();
-                    let meant = nearest(name, names.iter().copied());
-                    let meant =
-                        meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+                    let meant = did_you_mean(name, names.iter().copied());
                     UsageError(format!(
                         "there are no weights named `{name}`, expected one of {}{meant}",
                         names.join(", ")

@@ -17,7 +17,7 @@ use crate::{
     base::{
         names,
         usage::UsageError,
-        words::{listed, nearest},
+        words::{did_you_mean, listed},
     },
     checkpoint::{Ensemble, read_meta},
     config,
@@ -337,8 +337,7 @@ pub fn sort(runs: &mut [Run], metric: &str) -> Result<(), UsageError> {
             .iter()
             .flat_map(|run| run.metrics.keys().chain(run.history.keys()))
             .collect();
-        let meant = nearest(metric, known.iter().map(|name| name.as_str()))
-            .map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+        let meant = did_you_mean(metric, known.iter().map(|name| name.as_str()));
         let known: Vec<String> = known.into_iter().cloned().collect();
         return Err(UsageError(format!(
             "no run has the metric `{metric}`, expected one of {}{meant}",

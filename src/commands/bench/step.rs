@@ -13,7 +13,7 @@ use crate::{
         usage::UsageError,
     },
     commands::ui::{self, say},
-    config::{Config, Loss},
+    config::{Config, DeviceName, Loss},
     data::{
         batches::{batch::HostBatch, order},
         store::Format,
@@ -124,6 +124,12 @@ pub(super) fn measure(config: &Config, steps: u16) -> anyhow::Result<StepResult>
             times[index],
             bare_times[index]
         ));
+    }
+    if config.device == DeviceName::Ndarray {
+        say(
+            "Burn alone is slower here than in a program of its own: burn-ndarray is built without \
+             SIMD and for a short build (docs/benchmarks.md, Building)",
+        );
     }
     // The first step of the bare loop is a warm-up, so it is left out on both sides.
     let (times, bare_times) = (&times[1..], &bare_times[1..]);

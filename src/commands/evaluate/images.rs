@@ -108,10 +108,7 @@ impl Images {
     ) -> anyhow::Result<Evaluation> {
         match self {
             Self::Any(set) => Evaluation::run(&predictor(checkpoints)?, set, run),
-            Self::HeldBack(held) => {
-                let metas: Vec<_> = checkpoints.iter().map(|found| &found.meta).collect();
-                held.evaluated(&metas, &|fold| predictor(&checkpoints[fold..=fold]))
-            }
+            Self::HeldBack(held) => held.evaluated(&|fold| predictor(&checkpoints[fold..=fold])),
         }
     }
 }

@@ -10,7 +10,6 @@ use anyhow::bail;
 
 use crate::{
     base::{names, progress::Progress, usage::UsageError},
-    checkpoint::Meta,
     data::{Listed, batches::dataset::ImageSet, duplicates::leaks::known_to, listing::Part},
     evaluation::{
         Evaluation,
@@ -30,6 +29,8 @@ pub struct HeldBack {
     pub images: EvalSet,
     /// The fold that held each one back, counted from 0.
     fold: Vec<usize>,
+    /// Number of folds.
+    folds: usize,
 }
 
 impl HeldBack {
@@ -72,6 +73,7 @@ impl HeldBack {
                 digests,
             },
             fold,
+            folds: checkpoints.len(),
         })
     }
 
@@ -82,14 +84,16 @@ impl HeldBack {
     /// Returns an error if no image can be read, a probability is not finite, or the device fails.
     pub fn evaluated<'a>(
         self,
-        metas: &[&Meta],
         predictor: &dyn Fn(usize) -> anyhow::Result<Predictor<'a>>,
     ) -> anyhow::Result<Evaluation> {
-        let first = predictor(0)?;
-        let all = read(&first, &self.images)?;
+        let mut network = predictor(0)?;
+        let all = read(&network, &self.images)?;
         let mut skipped = all.skipped;
         let mut measured = Vec::new();
-        for (fold, meta) in metas.iter().enumerate() {
+        for fold in 0..self.folds {
+            if fold > 0 {
+                network = predictor(fold)?;
+            }
             let own = |slot: usize| self.fold[slot] == fold;
             let read = all.set.images.iter().zip(&all.facts);
             let (images, facts): (Vec<_>, Vec<_>) = read
@@ -112,9 +116,8 @@ impl HeldBack {
                 facts,
                 skipped: std::mem::take(&mut skipped),
             };
-            let predictor = predictor(fold)?;
-            let found = Evaluation::of(&predictor, listed, SOURCE.to_owned(), &[], None)?;
-            measured.push((*meta, found));
+            let found = Evaluation::of(&network, listed, SOURCE.to_owned(), &[], None)?;
+            measured.push((network.meta(), found));
         }
         Ok(Evaluation::out_of_fold(&measured))
     }

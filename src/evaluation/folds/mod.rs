@@ -66,11 +66,11 @@ impl Evaluation {
     /// Panics if there is no fold.
     pub fn out_of_fold(folds: &[(&Meta, Self)]) -> Self {
         let (meta, first) = folds.first().expect("a cross-validation has folds");
-        let of_fold = |(fold, (_, found)): (usize, &'_ (&Meta, Self))| {
-            let images = 0..found.set.images.len();
-            images.map(move |at| (fold, at)).collect::<Vec<_>>()
+        let of_fold = |fold: usize| {
+            let images = 0..folds[fold].1.set.images.len();
+            images.map(move |at| (fold, at))
         };
-        let mut rows: Vec<(usize, usize)> = folds.iter().enumerate().flat_map(of_fold).collect();
+        let mut rows: Vec<(usize, usize)> = (0..folds.len()).flat_map(of_fold).collect();
         let image = |(fold, at): (usize, usize)| -> &Image { &folds[fold].1.set.images[at] };
         // All folds share a store, whose slots are in that order.
         rows.sort_by_key(|row| image(*row).slot);

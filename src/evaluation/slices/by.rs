@@ -10,7 +10,7 @@ use crate::{
     base::{
         names,
         usage::UsageError,
-        words::{listed, nearest},
+        words::{did_you_mean, listed},
     },
     data::{
         batches::dataset::{Image, ImageSet},
@@ -105,8 +105,7 @@ impl By {
 /// Returns the error for a name that nothing has.
 fn unknown(name: &str, lists: &[Values]) -> UsageError {
     let columns: Vec<String> = lists.iter().flat_map(|list| list.names.clone()).collect();
-    let meant = nearest(name, columns.iter().map(String::as_str).chain(KNOWN));
-    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+    let meant = did_you_mean(name, columns.iter().map(String::as_str).chain(KNOWN));
     let of_lists = if columns.is_empty() {
         "a column of a CSV of the images, and there is no CSV".to_owned()
     } else {
